@@ -1,5 +1,9 @@
 //! Shared test code of this workspace; never published.
 
+mod tool;
+
+pub use tool::{Tool, tool};
+
 /// Every way of handing over `input` that a decoder test runs: whole, byte by byte, and cut in two
 /// at every split point.
 pub fn chunkings(input: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
