@@ -1,0 +1,145 @@
+//! Epochs, positions, and the cursor that carries a position over the wire.
+
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
+
+/// One unbroken history of a log: 64 random bits chosen when the history begins.
+///
+/// Sequence numbers compare only within an epoch. Shown as 16 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Where an event stands in the log, or up to where a subscriber has seen it.
+///
+/// Written as a cursor `<epoch hex>-<seq>`, for example `00c0ffee00c0ffee-42`. That text is safe as
+/// the `id` of a Server-Sent Event and as the value of a CORS-safelisted header. A position has
+/// exactly one cursor: no upper-case digits, no leading zeros in `seq`.
+///
+/// ```
+/// use replay_store::{Epoch, Position};
+///
+/// let position = Position { epoch: Epoch(0xc0ffee), seq: 42 };
+/// assert_eq!(position.to_string(), "0000000000c0ffee-42");
+/// assert_eq!("0000000000c0ffee-42".parse(), Ok(position));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Position {
+    /// The history that `seq` counts in.
+    pub epoch: Epoch,
+    /// Strictly increasing over the log, not necessarily dense; 0 stands before the first event.
+    pub seq: u64,
+}
+
+impl Position {
+    /// The largest sequence number: every one is exact in a JavaScript number.
+    pub const MAX_SEQ: u64 = (1 << 53) - 1;
+
+    /// The longest cursor that is looked at, in bytes. Anything longer is malformed.
+    pub const MAX_CURSOR: usize = 128;
+
+    /// Joins an epoch and a sequence number.
+    #[must_use]
+    pub const fn new(epoch: Epoch, seq: u64) -> Self {
+        Self { epoch, seq }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.seq)
+    }
+}
+
+impl FromStr for Position {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        if text.len() > Self::MAX_CURSOR {
+            return Err(CursorError::TooLong { len: text.len() });
+        }
+        let (epoch, seq) = text.split_once('-').ok_or(CursorError::Malformed)?;
+        let canonical_epoch = epoch.len() == 16
+            && epoch
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let canonical_seq = seq.bytes().all(|b| b.is_ascii_digit())
+            && !seq.is_empty()
+            && (seq == "0" || !seq.starts_with('0'));
+        if !canonical_epoch || !canonical_seq {
+            return Err(CursorError::Malformed);
+        }
+        let malformed = |_: ParseIntError| CursorError::Malformed;
+        let epoch = u64::from_str_radix(epoch, 16).map_err(malformed)?;
+        // Digits only, so the one way to fail is a number over `u64`.
+        let seq = seq
+            .parse()
+            .map_err(|_: ParseIntError| CursorError::SeqTooLarge)?;
+        if seq > Self::MAX_SEQ {
+            return Err(CursorError::SeqTooLarge);
+        }
+        Ok(Self {
+            epoch: Epoch(epoch),
+            seq,
+        })
+    }
+}
+
+/// Why a text is not a cursor. Whoever sent it is at fault.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CursorError {
+    /// Longer than [`Position::MAX_CURSOR`].
+    #[error("a cursor has at most {max} bytes, this one has {len}", max = Position::MAX_CURSOR)]
+    TooLong {
+        /// Bytes received.
+        len: usize,
+    },
+    /// Not 16 lower-case hexadecimal digits, `-`, and a number without leading zeros.
+    #[error("a cursor looks like 00c0ffee00c0ffee-42")]
+    Malformed,
+    /// The number is over [`Position::MAX_SEQ`].
+    #[error("a cursor's number is at most 2^53 - 1")]
+    SeqTooLarge,
+}
+
+/// Where a subscriber wants to continue: strictly after this.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum After {
+    /// Everything retained.
+    Earliest,
+    /// Only what is appended from now on.
+    Latest,
+    /// What follows this position.
+    Position(Position),
+    /// The subscriber sent something that is no cursor; answered with a gap
+    /// [`Unknown`](crate::GapReason::Unknown) and everything retained.
+    Unknown,
+}
+
+impl After {
+    /// Reads what a peer sent where a cursor is expected: `earliest`, `latest`, or a cursor.
+    /// Everything else, the empty text included, is [`After::Unknown`].
+    #[must_use]
+    pub fn parse(sent: &[u8]) -> Self {
+        match sent {
+            b"earliest" => Self::Earliest,
+            b"latest" => Self::Latest,
+            _ => std::str::from_utf8(sent)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .map_or(Self::Unknown, Self::Position),
+        }
+    }
+}
+
+impl From<Position> for After {
+    fn from(position: Position) -> Self {
+        Self::Position(position)
+    }
+}
