@@ -1,1 +1,49 @@
-//! Work begins.
+//! Real-time push over one replayable log, on tokio and hyper.
+//!
+//! A [`Hub`] publishes events into a store and hands every subscriber the log's suffix after its
+//! cursor, over Server-Sent Events or WebSocket: each event once and in order, or an explicit
+//! gap. It comes in layers; use the one you need:
+//!
+//! 1. [`Subscriber`] (bytes), [`EventBody`] (an [`http_body::Body`]) and [`websocket`] (over any
+//!    byte stream): for a server you have already. [`Hub::handle`] answers whole requests.
+//! 2. [`Server`]: a listener with socket options, time-outs and an orderly end.
+//!
+//! What it does not do: it is not a router, terminates no TLS yet, and stores nothing by itself;
+//! the store is a [`replay_store::ReplayStore`].
+//!
+//! ```no_run
+//! use push_server::{Hub, HubConfig, Server};
+//! use replay_store::AnyStore;
+//!
+//! # async fn example(store: AnyStore) -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::start(HubConfig::new(), store).await?;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! Server::new(hub).serve(listener, std::future::pending()).await;
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod config;
+mod fanout;
+mod form;
+mod http;
+mod hub;
+mod progress;
+mod serve;
+mod sse;
+mod subscriber;
+mod ws;
+
+pub use self::access::Access;
+pub use self::config::{ConfigError, HubConfig, MAX_HEARTBEAT};
+pub use self::form::Form;
+pub use self::http::HubBody;
+pub use self::http::problem::Problem;
+pub use self::hub::Hub;
+pub use self::serve::{Pages, Server};
+pub use self::sse::{BodyError, EventBody};
+pub use self::subscriber::{Subscriber, SubscriberError};
+pub use self::ws::websocket;

@@ -1,0 +1,207 @@
+//! `/events`: `GET` and `HEAD` subscribe, `POST` publishes.
+
+use std::sync::Arc;
+
+use backpressure::Policy;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use replay_store::{After, Append, EventType, Selector, Topic};
+use serde_json::json;
+
+use super::problem::Problem;
+use super::{HubBody, query};
+use crate::form::Form;
+use crate::hub::Hub;
+use crate::sse;
+
+/// The longest idempotency or conflation key, in bytes.
+pub(crate) const MAX_KEY: usize = 255;
+
+/// What a subscription asks for.
+struct Wish {
+    selector: Selector,
+    form: Form,
+    policy: Policy,
+    after: After,
+}
+
+pub(super) fn subscribe<B>(hub: &Hub, request: &Request<B>) -> Result<Response<HubBody>, Problem> {
+    let wish = wish(hub, request)?;
+    if *request.method() == Method::HEAD {
+        return Ok(sse::response(HubBody::headless()));
+    }
+    let subscriber = hub.subscribe(wish.selector, wish.form, wish.policy, wish.after);
+    Ok(sse::response(HubBody::events(sse::body(hub, subscriber, wish.form))))
+}
+
+fn wish<B>(hub: &Hub, request: &Request<B>) -> Result<Wish, Problem> {
+    let mut topics = Vec::new();
+    let mut policy = hub.config().policy.clone();
+    let mut format = None;
+    let mut after = After::Latest;
+    for pair in query::pairs(request.uri().query().unwrap_or_default()) {
+        let (name, value) = pair?;
+        match &*name {
+            "topic" => topics.push(Topic::new(&value)?),
+            "last_event_id" if !value.is_empty() => after = After::parse(value.as_bytes()),
+            "policy" => policy = parse_policy(hub, &value)?,
+            "format" => {
+                format = Some(match &*value {
+                    "raw" => Form::SseRaw,
+                    "json" => Form::SseJson,
+                    _ => return Err(Problem::FormatInvalid),
+                });
+            }
+            _ => {}
+        }
+    }
+    // The header is what a reconnecting EventSource sends, so it is the newer of the two.
+    if let Some(id) = request.headers().get(sse_proto::LAST_EVENT_ID)
+        && !id.is_empty()
+    {
+        after = After::parse(id.as_bytes());
+    }
+    if topics.is_empty() {
+        return Err(Problem::TopicMissing);
+    }
+    let selector = Selector::new(topics)?;
+    let several = selector.topics().len() > 1;
+    let form = format.unwrap_or(if several { Form::SseJson } else { Form::SseRaw });
+    Ok(Wish {
+        selector,
+        form,
+        policy,
+        after,
+    })
+}
+
+/// The policy of that name; the hub's own bounds stay in force.
+pub(crate) fn parse_policy(hub: &Hub, name: &str) -> Result<Policy, Problem> {
+    let max = hub.config().policy.max();
+    name.parse::<Policy>()
+        .map(|policy| policy.with_max(max))
+        .map_err(|_| Problem::PolicyInvalid)
+}
+
+pub(super) async fn publish<B>(hub: &Hub, request: Request<B>) -> Result<Response<HubBody>, Problem>
+where
+    B: Body<Data: Send> + Send,
+{
+    let topic = one_topic(request.uri().query().unwrap_or_default())?;
+    let headers = request.headers();
+    let event = match headers.get("event-type") {
+        Some(value) => event_type(value)?,
+        None => None,
+    };
+    let idempotency_key = key(headers, "idempotency-key")?;
+    let conflate_key = key(headers, "conflate-key")?;
+    let limit = hub.config().max_event_bytes;
+    let data = read_body(request, limit).await?;
+    let appended = publish_text(
+        hub,
+        Append {
+            topic,
+            event,
+            data,
+            conflate_key,
+            idempotency_key,
+        },
+    )
+    .await?;
+    let answer = json!({
+        "id": appended.position.to_string(),
+        "duplicate": appended.duplicate,
+    });
+    let mut response = Response::new(HubBody::full(Bytes::from(format!("{answer}\n"))));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Publishes to a text topic, the only kind there is so far.
+pub(crate) async fn publish_text(
+    hub: &Hub,
+    event: Append,
+) -> Result<replay_store::Appended, Problem> {
+    if hub.is_closed() {
+        return Err(Problem::ShuttingDown);
+    }
+    if str::from_utf8(&event.data).is_err() {
+        return Err(Problem::NotText);
+    }
+    hub.publish(event)
+        .await
+        .map_err(|error| Problem::from_store(&error, hub.config().max_event_bytes))
+}
+
+fn one_topic(query: &str) -> Result<Topic, Problem> {
+    let mut topic = None;
+    for pair in query::pairs(query) {
+        let (name, value) = pair?;
+        if name == "topic" && topic.replace(Topic::new(&value)?).is_some() {
+            return Err(Problem::TooManyTopics);
+        }
+    }
+    topic.ok_or(Problem::TopicMissing)
+}
+
+fn event_type(value: &HeaderValue) -> Result<Option<EventType>, Problem> {
+    let text = str::from_utf8(value.as_bytes()).map_err(|_| {
+        Problem::EventTypeInvalid(replay_store::EventTypeError::ControlCharacter)
+    })?;
+    // `message` is what an event without a type is dispatched as.
+    if text.is_empty() || text == "message" {
+        return Ok(None);
+    }
+    Ok(Some(EventType::new(text)?))
+}
+
+fn key(headers: &HeaderMap, name: &'static str) -> Result<Option<Arc<str>>, Problem> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    value
+        .to_str()
+        .ok()
+        .and_then(checked_key)
+        .map(Some)
+        .ok_or(Problem::KeyInvalid {
+            header: name,
+            max: MAX_KEY,
+        })
+}
+
+/// The key, if it is short enough and visible ASCII.
+pub(crate) fn checked_key(text: &str) -> Option<Arc<str>> {
+    let fits = !text.is_empty() && text.len() <= MAX_KEY;
+    (fits && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')).then(|| text.into())
+}
+
+async fn read_body<B>(request: Request<B>, limit: usize) -> Result<Bytes, Problem>
+where
+    B: Body<Data: Send> + Send,
+{
+    let declared = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limit as u64) {
+        return Err(Problem::TooLarge { limit });
+    }
+    let body = request.into_body().map_err(|_| BodyIncomplete);
+    let body = std::pin::pin!(body);
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge { limit }),
+        Err(_) => Err(Problem::BodyIncomplete),
+    }
+}
+
+/// Stands for whatever the transport says when a body breaks off.
+#[derive(Debug, thiserror::Error)]
+#[error("the request body ended early")]
+struct BodyIncomplete;

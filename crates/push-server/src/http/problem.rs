@@ -1,0 +1,223 @@
+//! Every refusal the hub can answer with: one closed list, one map to status and code.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use replay_store::{EventTypeError, SelectorError, StoreError, TopicError};
+use serde_json::json;
+
+use crate::http::HubBody;
+
+/// A request the hub refuses, as `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// No handler for this path.
+    #[error("nothing is served at this path; the hub serves /events and /ws")]
+    NotFound,
+    /// The path exists, the method does not.
+    #[error("this method is not served at this path; use one of: {allow}")]
+    MethodNotAllowed {
+        /// The `Allow` header of the answer.
+        allow: &'static str,
+    },
+    /// The query string has a broken percent-encoding, or one that is not UTF-8.
+    #[error("the query string is not valid percent-encoded UTF-8")]
+    QueryInvalid,
+    /// No topic was named.
+    #[error("name a topic in the query: ?topic=NAME")]
+    TopicMissing,
+    /// A topic breaks a rule.
+    #[error("a topic is not valid: {0}")]
+    TopicInvalid(TopicError),
+    /// The set of topics breaks a rule.
+    #[error("the topics are not valid: {0}")]
+    TopicsInvalid(SelectorError),
+    /// A publish named several topics.
+    #[error("publish to exactly one topic")]
+    TooManyTopics,
+    /// A policy that does not exist.
+    #[error("no such policy; use replay or drop-oldest")]
+    PolicyInvalid,
+    /// A format that does not exist.
+    #[error("no such format; use raw or json")]
+    FormatInvalid,
+    /// The event type begins with `$`.
+    #[error("event types that begin with $ belong to the hub; choose another")]
+    EventTypeReserved,
+    /// The event type breaks a rule.
+    #[error("the event type is not valid: {0}")]
+    EventTypeInvalid(EventTypeError),
+    /// A key header is empty, too long, or not visible ASCII.
+    #[error("{header} must be 1 to {max} visible ASCII characters")]
+    KeyInvalid {
+        /// The header or field.
+        header: &'static str,
+        /// The longest allowed, in bytes.
+        max: usize,
+    },
+    /// The data is larger than an event may be.
+    #[error("the data is larger than the {limit} bytes an event may have")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The data is not UTF-8.
+    #[error("the data is not UTF-8 text, and the topic is a text topic; encode binary data, for example as base64")]
+    NotText,
+    /// `encoding` says base64, and the data is not.
+    #[error("the data is not valid base64 (RFC 4648 section 4, with padding)")]
+    EncodingInvalid,
+    /// The body could not be read to its end.
+    #[error("the request body ended early")]
+    BodyIncomplete,
+    /// The `Host` is not one the hub serves.
+    #[error("this Host is not served; a hub in dev mode answers only to localhost, 127.0.0.1 and [::1]")]
+    HostForbidden,
+    /// The `Origin` may not use the hub.
+    #[error("pages of this Origin may not use the hub")]
+    OriginForbidden,
+    /// Not a WebSocket handshake.
+    #[error("this path speaks WebSocket: send an upgrade with Sec-WebSocket-Version: 13")]
+    UpgradeRequired,
+    /// A WebSocket handshake that breaks RFC 6455 section 4.2.1.
+    #[error("the WebSocket handshake is not valid: {reason}")]
+    UpgradeInvalid {
+        /// The rule that is broken.
+        reason: String,
+    },
+    /// The idempotency key was used with another body.
+    #[error("this Idempotency-Key was used for other data; use a new key for a new event")]
+    KeyReused,
+    /// The store did not take the event, and has not kept it.
+    #[error("the store is not available; try again")]
+    StoreUnavailable,
+    /// The store may or may not have kept the event.
+    #[error("whether the event was stored is unknown; try again with the same Idempotency-Key")]
+    OutcomeUnknown,
+    /// The hub is going away.
+    #[error("the hub is shutting down; try again")]
+    ShuttingDown,
+}
+
+impl Problem {
+    /// The stable name of this refusal, for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.status_and_code().1
+    }
+
+    /// The HTTP status of this refusal.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status_and_code().0
+    }
+
+    const fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::QueryInvalid => (StatusCode::BAD_REQUEST, "query_invalid"),
+            Self::TopicMissing => (StatusCode::BAD_REQUEST, "topic_missing"),
+            Self::TopicInvalid(_) => (StatusCode::BAD_REQUEST, "topic_invalid"),
+            Self::TopicsInvalid(_) => (StatusCode::BAD_REQUEST, "topics_invalid"),
+            Self::TooManyTopics => (StatusCode::BAD_REQUEST, "too_many_topics"),
+            Self::PolicyInvalid => (StatusCode::BAD_REQUEST, "policy_invalid"),
+            Self::FormatInvalid => (StatusCode::BAD_REQUEST, "format_invalid"),
+            Self::EventTypeReserved => (StatusCode::BAD_REQUEST, "event_type_reserved"),
+            Self::EventTypeInvalid(_) => (StatusCode::BAD_REQUEST, "event_type_invalid"),
+            Self::KeyInvalid { .. } => (StatusCode::BAD_REQUEST, "key_invalid"),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::NotText => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_text"),
+            Self::EncodingInvalid => (StatusCode::BAD_REQUEST, "encoding_invalid"),
+            Self::BodyIncomplete => (StatusCode::BAD_REQUEST, "body_incomplete"),
+            Self::HostForbidden => (StatusCode::FORBIDDEN, "host_forbidden"),
+            Self::OriginForbidden => (StatusCode::FORBIDDEN, "origin_forbidden"),
+            Self::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "upgrade_required"),
+            Self::UpgradeInvalid { .. } => (StatusCode::BAD_REQUEST, "upgrade_invalid"),
+            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "key_reused"),
+            Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
+            Self::OutcomeUnknown => (StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown"),
+            Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
+        }
+    }
+
+    /// The answer to send.
+    #[must_use]
+    pub fn into_response(self) -> Response<HubBody> {
+        let status = self.status();
+        let body = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or_default(),
+            "status": status.as_u16(),
+            "code": self.code(),
+            "detail": self.to_string(),
+        });
+        let mut text = body.to_string();
+        text.push('\n');
+        let mut response = Response::new(HubBody::full(Bytes::from(text)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match self {
+            Self::MethodNotAllowed { allow } => {
+                headers.insert(ALLOW, HeaderValue::from_static(allow));
+            }
+            Self::UpgradeRequired => {
+                headers.insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(
+                    http::header::SEC_WEBSOCKET_VERSION,
+                    HeaderValue::from_static("13"),
+                );
+            }
+            Self::StoreUnavailable | Self::OutcomeUnknown | Self::ShuttingDown => {
+                headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<TopicError> for Problem {
+    fn from(error: TopicError) -> Self {
+        Self::TopicInvalid(error)
+    }
+}
+
+impl From<SelectorError> for Problem {
+    fn from(error: SelectorError) -> Self {
+        Self::TopicsInvalid(error)
+    }
+}
+
+impl From<EventTypeError> for Problem {
+    fn from(error: EventTypeError) -> Self {
+        match error {
+            EventTypeError::Reserved => Self::EventTypeReserved,
+            other => Self::EventTypeInvalid(other),
+        }
+    }
+}
+
+impl From<crate::access::Refusal> for Problem {
+    fn from(refusal: crate::access::Refusal) -> Self {
+        match refusal {
+            crate::access::Refusal::Host => Self::HostForbidden,
+            crate::access::Refusal::Origin => Self::OriginForbidden,
+        }
+    }
+}
+
+impl Problem {
+    pub(crate) fn from_store(error: &StoreError, limit: usize) -> Self {
+        match error {
+            StoreError::KeyReused => Self::KeyReused,
+            StoreError::TooLarge { .. } => Self::TooLarge { limit },
+            StoreError::OutcomeUnknown => Self::OutcomeUnknown,
+            _ => Self::StoreUnavailable,
+        }
+    }
+}

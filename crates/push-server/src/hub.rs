@@ -1,0 +1,147 @@
+//! The hub: one store, its feed, and what publishers and subscribers reach through it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use backpressure::Policy;
+use replay_store::feed::{Feed, FeedConfig, FeedHandle};
+use replay_store::{After, AnyStore, Append, Appended, ReplayStore, Selector, StoreError};
+
+use crate::config::HubConfig;
+use crate::fanout::Fanout;
+use crate::form::Form;
+use crate::subscriber::Subscriber;
+
+/// A running hub. Clones are the same hub.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: HubConfig,
+    store: AnyStore,
+    feed: FeedHandle<Fanout>,
+    fanout: Fanout,
+    subscribers: AtomicU64,
+    closed: AtomicBool,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("config", &self.inner.config)
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Starts a hub on a store: reads the store's tail and spawns the feed on the current tokio
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// The store could not be read.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn start(config: HubConfig, store: AnyStore) -> Result<Self, StoreError> {
+        let fanout = Fanout::new(config.tail.clone());
+        let feed_config = FeedConfig {
+            poll: config.poll,
+            page: config.page,
+        };
+        let (feed, task) =
+            Feed::start(store.clone(), fanout.clone(), feed_config, tokio::time::sleep).await?;
+        tokio::spawn(task);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                store,
+                feed,
+                fanout,
+                subscribers: AtomicU64::new(0),
+                closed: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// Appends one event to the log; it is durable, as far as the store is, when this answers.
+    ///
+    /// # Errors
+    ///
+    /// As the store says; [`StoreError::TooLarge`] also beyond the hub's own limit.
+    ///
+    /// # Cancel safety
+    ///
+    /// The event may or may not have been appended: publish again with the same idempotency key.
+    pub async fn publish(&self, event: Append) -> Result<Appended, StoreError> {
+        let limit = self.inner.config.max_event_bytes;
+        if event.data.len() > limit {
+            return Err(StoreError::TooLarge { limit });
+        }
+        let mut appended = self.inner.store.append(vec![event]).await?;
+        appended.pop().ok_or(StoreError::OutcomeUnknown)
+    }
+
+    /// Opens a subscription from a cursor on.
+    #[must_use]
+    pub fn subscribe(
+        &self,
+        selector: Selector,
+        form: Form,
+        policy: Policy,
+        after: After,
+    ) -> Subscriber {
+        let id = self.inner.subscribers.fetch_add(1, Ordering::Relaxed);
+        Subscriber::new(self.clone(), id, selector, form, policy, after)
+    }
+
+    /// Ends every subscription at once and without a farewell, as a network failure would, so
+    /// that clients show how they resume.
+    pub fn drop_connections(&self) {
+        self.inner.fanout.drop_readers();
+    }
+
+    /// Closes the hub: every subscription ends in order, and no new one starts.
+    pub fn close(&self) {
+        self.inner.closed.store(true, Ordering::Release);
+        self.inner.fanout.wake_readers();
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inner.closed.load(Ordering::Acquire)
+    }
+
+    /// The configuration that the hub was started with.
+    #[must_use]
+    pub fn config(&self) -> &HubConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn store(&self) -> &AnyStore {
+        &self.inner.store
+    }
+
+    pub(crate) fn feed(&self) -> &FeedHandle<Fanout> {
+        &self.inner.feed
+    }
+
+    pub(crate) fn fanout(&self) -> &Fanout {
+        &self.inner.fanout
+    }
+
+    /// A reconnection time for one connection, drawn from the configured range.
+    pub(crate) fn retry_ms(&self) -> u64 {
+        let range = &self.inner.config.retry_ms;
+        let width = range.end() - range.start();
+        // Without entropy the delays are merely not spread.
+        let entropy = getrandom::u64().unwrap_or_default();
+        range.start() + width.checked_add(1).map_or(entropy, |width| entropy % width)
+    }
+}

@@ -1,0 +1,135 @@
+//! A subscription as an HTTP response body.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Frame;
+use session_proto::{Beat, Heartbeat};
+use tokio::time::{Instant, Sleep};
+
+use crate::subscriber::{Subscriber, SubscriberError};
+
+/// An event stream that never ends by itself: what the subscription hands out, and a heartbeat
+/// whenever that was silent for the configured interval.
+///
+/// It is an ordinary [`http_body::Body`] and works unchanged under hyper, axum and tower. Each
+/// frame is a whole number of events; frames of the live tail share the hub's encoded bytes
+/// without copying them.
+///
+/// A transport that does not poll the body, because its own buffers are full, holds back the
+/// subscription; nothing piles up in the body. Cutting a connection that makes no write progress
+/// at all is left to the transport: [`serve`](crate::serve()) does so.
+pub struct EventBody {
+    subscriber: Subscriber,
+    heartbeat: Heartbeat,
+    started: Instant,
+    timer: Pin<Box<Sleep>>,
+    preamble: Option<Bytes>,
+    /// The reconnection time, repeated when the stream ends because of the hub.
+    retry_ms: u64,
+    done: bool,
+}
+
+impl fmt::Debug for EventBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventBody")
+            .field("subscriber", &self.subscriber)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The stream was cut on purpose, without a proper end, so that the client notices.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The hub was told to drop its connections.
+    #[error("the connection was dropped on demand")]
+    Dropped,
+}
+
+impl EventBody {
+    pub(crate) fn new(
+        subscriber: Subscriber,
+        heartbeat: Heartbeat,
+        preamble: Bytes,
+        retry_ms: u64,
+    ) -> Self {
+        let started = Instant::now();
+        Self {
+            subscriber,
+            timer: Box::pin(tokio::time::sleep(Duration::MAX)),
+            heartbeat,
+            started,
+            preamble: Some(preamble),
+            retry_ms,
+            done: false,
+        }
+    }
+
+    fn sent(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.heartbeat.on_sent(self.started.elapsed());
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    /// A last block for a client that should come back: a fresh `retry:`, then the end.
+    fn farewell(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.done = true;
+        self.sent(sse_proto::Frame::new().retry_ms(self.retry_ms).to_bytes())
+    }
+
+    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(due) = self.heartbeat.poll_timeout() else {
+                return Poll::Pending;
+            };
+            let deadline = self.started + due;
+            if self.timer.deadline() != deadline {
+                self.timer.as_mut().reset(deadline);
+            }
+            std::task::ready!(self.timer.as_mut().poll(cx));
+            if self.heartbeat.handle_timeout(self.started.elapsed()) == Some(Beat::Send) {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+use std::future::Future as _;
+
+impl http_body::Body for EventBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        if let Some(preamble) = self.preamble.take() {
+            return self.sent(preamble);
+        }
+        match self.subscriber.poll_next(cx) {
+            Poll::Ready(Some(Ok(bytes))) => self.sent(bytes),
+            Poll::Ready(Some(Err(SubscriberError::Dropped))) => {
+                self.done = true;
+                Poll::Ready(Some(Err(BodyError::Dropped)))
+            }
+            // The status was sent long ago; a native EventSource comes back after any end.
+            Poll::Ready(Some(Err(_)) | None) => self.farewell(),
+            Poll::Pending => {
+                std::task::ready!(self.poll_heartbeat(cx));
+                let bytes = self.subscriber.beat();
+                self.sent(bytes)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.done
+    }
+}

@@ -1,0 +1,349 @@
+//! One subscription: what was missed from the store, then what happens from the tail, as bytes.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use backpressure::{Policy, ReadError, Verdict};
+use bytes::{Bytes, BytesMut};
+use replay_store::feed::{Join, JoinError, Step};
+use replay_store::{After, Gap, GapReason, Position, Selector};
+
+use crate::fanout::{Attached, Fanout};
+use crate::form::Form;
+use crate::hub::Hub;
+
+/// The most bytes handed out at once, unless one event is larger.
+const MAX_CHUNK: usize = 64 * 1024;
+
+type Joining = Pin<
+    Box<dyn Future<Output = (Join<Fanout>, Result<Step<Attached>, JoinError>)> + Send + 'static>,
+>;
+
+/// A subscription in wire form: every item is a whole number of events, or of what the hub says
+/// between them, ready to be written.
+///
+/// Nothing is read from the store or the tail until it is polled, so a slow consumer holds one
+/// page or one chunk, no more.
+pub struct Subscriber {
+    hub: Hub,
+    /// Names this subscription in the log.
+    id: u64,
+    selector: Selector,
+    form: Form,
+    policy: Policy,
+    generation: u64,
+    /// Everything that matches at or below it was handed out or announced as a gap. `None` until
+    /// the store has judged the cursor.
+    position: Option<Position>,
+    /// The last id handed out; no later one is lower.
+    last_id: Option<Position>,
+    phase: Phase,
+    /// Whether the opening block, and whether `$ready`, was handed out.
+    opened: bool,
+    ready: bool,
+    scratch: BytesMut,
+}
+
+enum Phase {
+    Opening,
+    Joining(Joining),
+    Live(Attached),
+    Ended,
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("id", &self.id)
+            .field("form", &self.form)
+            .field("policy", &self.policy)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a subscription ended without the hub closing.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscriberError {
+    /// The subscriber fell further behind than its policy allows; it can resume by its last id.
+    #[error("the subscriber fell too far behind")]
+    TooSlow,
+    /// The store failed while missed events were read; the subscriber can resume by its last id.
+    #[error("missed events could not be read")]
+    Store(#[from] JoinError),
+    /// The hub was told to drop its connections.
+    #[error("the connection was dropped on demand")]
+    Dropped,
+}
+
+impl Subscriber {
+    pub(crate) fn new(
+        hub: Hub,
+        id: u64,
+        selector: Selector,
+        form: Form,
+        policy: Policy,
+        after: After,
+    ) -> Self {
+        let generation = hub.fanout().generation();
+        let mut this = Self {
+            hub,
+            id,
+            selector,
+            form,
+            policy,
+            generation,
+            position: None,
+            last_id: None,
+            phase: Phase::Opening,
+            opened: false,
+            ready: false,
+            scratch: BytesMut::new(),
+        };
+        this.phase = Phase::Joining(this.join(after));
+        this
+    }
+
+    /// The topics of this subscription.
+    #[must_use]
+    pub fn selector(&self) -> &Selector {
+        &self.selector
+    }
+
+    /// The position up to which everything was handed out, once the cursor was judged.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// Continues with other topics from where the subscription stands: what was handed out stays
+    /// handed out, what follows is the log's suffix for the new topics. Does nothing before the
+    /// cursor was judged and answers `false`.
+    pub fn change_topics(&mut self, selector: Selector) -> bool {
+        let Some(position) = self.position else {
+            return false;
+        };
+        self.selector = selector;
+        self.phase = Phase::Joining(self.join(After::Position(position)));
+        true
+    }
+
+    /// The next bytes to write, `None` when the hub closes.
+    ///
+    /// # Errors
+    ///
+    /// See [`SubscriberError`]; nothing follows an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when a poll is not followed up.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, SubscriberError>>> {
+        loop {
+            if self.generation != self.hub.fanout().generation() {
+                self.phase = Phase::Ended;
+                return Poll::Ready(Some(Err(SubscriberError::Dropped)));
+            }
+            if self.hub.is_closed() {
+                self.phase = Phase::Ended;
+            }
+            let out = match &mut self.phase {
+                Phase::Ended => return Poll::Ready(None),
+                Phase::Joining(joining) => {
+                    let (join, step) = ready!(joining.as_mut().poll(cx));
+                    self.handle_step(join, step)
+                }
+                Phase::Live(_) => ready!(self.poll_live(cx)),
+            };
+            match out {
+                Ok(bytes) if bytes.is_empty() => {}
+                Ok(bytes) => return Poll::Ready(Some(Ok(bytes))),
+                Err(error) => {
+                    self.phase = Phase::Ended;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+
+    /// What to write when the connection was silent for a heartbeat: the position, where it moved
+    /// although nothing matched, or a sign of life.
+    pub fn beat(&mut self) -> Bytes {
+        let mut out = Vec::new();
+        let moved = self.idle_position();
+        if let Some(at) = moved {
+            self.advance(at);
+            self.last_id = self.position;
+        }
+        self.form.beat(moved, &self.policy, &mut out);
+        out.into()
+    }
+
+    /// The watermark, if everything up to it was handed out and it is above the last id.
+    fn idle_position(&self) -> Option<Position> {
+        let Phase::Live(attached) = &self.phase else {
+            return None;
+        };
+        // The watermark is read first: an event at or below it is in the logs already, so empty
+        // readers prove that none is outstanding.
+        let watermark = self.hub.fanout().watermark();
+        let idle = attached.readers.is_empty() && attached.readers.is_intact();
+        let moved = self.last_id.is_none_or(|last| last.seq < watermark.seq);
+        (idle && moved).then_some(watermark)
+    }
+
+    fn join(&self, after: After) -> Joining {
+        next_step(Join::new(
+            self.hub.store().clone(),
+            self.hub.feed().clone(),
+            self.selector.clone(),
+            self.form,
+            after,
+            self.hub.config().page,
+        ))
+    }
+
+    fn handle_step(
+        &mut self,
+        join: Join<Fanout>,
+        step: Result<Step<Attached>, JoinError>,
+    ) -> Result<Bytes, SubscriberError> {
+        let mut out = Vec::new();
+        match step? {
+            Step::Start(at) => {
+                if !std::mem::replace(&mut self.opened, true) {
+                    self.form.start(at, &self.selector, &mut out);
+                    self.last_id = at;
+                }
+                self.position = self.position.or(at);
+            }
+            Step::Gap(gap) => {
+                self.opened = true;
+                self.write_gap(&gap, None, &mut out);
+            }
+            Step::Events(events) => {
+                for event in &events {
+                    self.form.event(event, &mut out);
+                }
+                if let Some(last) = events.last() {
+                    self.position = Some(last.position);
+                    self.last_id = self.position;
+                }
+            }
+            Step::Live {
+                mut attachment,
+                from,
+            } => {
+                self.advance(from);
+                attachment.readers.skip_through(from.seq);
+                self.phase = Phase::Live(attachment);
+                if !std::mem::replace(&mut self.ready, true) {
+                    let at = self.position.unwrap_or(from);
+                    self.form.ready(at, &self.policy, &mut out);
+                    self.last_id = Some(at);
+                }
+                return Ok(out.into());
+            }
+        }
+        self.phase = Phase::Joining(next_step(join));
+        Ok(out.into())
+    }
+
+    fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, SubscriberError>> {
+        let watermark = self.hub.fanout().watermark();
+        let Phase::Live(attached) = &mut self.phase else {
+            return Poll::Ready(Ok(Bytes::new()));
+        };
+        let readers = &mut attached.readers;
+        let lag = readers.lag();
+        let verdict = self.policy.judge(lag);
+        if verdict == Verdict::Disconnect {
+            tracing::warn!(
+                subscriber = self.id,
+                policy = self.policy.as_str(),
+                events = lag.events,
+                bytes = lag.bytes,
+                "ended: too far behind"
+            );
+            return Poll::Ready(Err(SubscriberError::TooSlow));
+        }
+        if verdict == Verdict::Jump {
+            return Poll::Ready(Ok(self.jump(watermark)));
+        }
+        match readers.read_through(watermark.seq, MAX_CHUNK, &mut self.scratch) {
+            Ok(Some(chunk)) => {
+                self.advance(Position {
+                    epoch: watermark.epoch,
+                    seq: chunk.last,
+                });
+                self.last_id = self.position;
+                return Poll::Ready(Ok(chunk.bytes));
+            }
+            Ok(None) => {
+                return match ready!(readers.poll_ready(cx)) {
+                    Ok(()) | Err(_) => Poll::Ready(Ok(Bytes::new())),
+                };
+            }
+            Err(ReadError::Evicted) if matches!(self.policy, Policy::DropOldest { .. }) => {
+                return Poll::Ready(Ok(self.jump(watermark)));
+            }
+            Err(_) => {}
+        }
+        // The tail went on without us, or began anew: what it no longer holds is in the store, and
+        // the store says so where it is not.
+        let from = self.position.map_or(After::Latest, After::Position);
+        self.phase = Phase::Joining(self.join(from));
+        Poll::Ready(Ok(Bytes::new()))
+    }
+
+    /// Drops what is oldest, under the policy `drop-oldest`, and says so.
+    fn jump(&mut self, watermark: Position) -> Bytes {
+        let mut out = Vec::new();
+        if let Phase::Live(attached) = &mut self.phase {
+            let before = attached.readers.lag();
+            let to = attached.readers.jump_within(self.policy.max());
+            let skipped = before.events - attached.readers.lag().events;
+            tracing::warn!(
+                subscriber = self.id,
+                policy = self.policy.as_str(),
+                skipped,
+                "dropped the oldest events of a slow subscriber"
+            );
+            let gap = Gap {
+                reason: GapReason::Lagged,
+                after: self.position,
+                continue_at: Position {
+                    epoch: watermark.epoch,
+                    seq: to,
+                },
+                floor: 0,
+            };
+            self.write_gap(&gap, Some(skipped), &mut out);
+        }
+        out.into()
+    }
+
+    fn write_gap(&mut self, gap: &Gap, skipped: Option<u64>, out: &mut Vec<u8>) {
+        self.form.gap(gap, skipped, out);
+        self.position = Some(gap.continue_at);
+        self.last_id = self.position;
+    }
+
+    fn advance(&mut self, to: Position) {
+        if self.position.is_none_or(|at| at.seq <= to.seq) {
+            self.position = Some(to);
+        }
+    }
+}
+
+fn next_step(mut join: Join<Fanout>) -> Joining {
+    Box::pin(async move {
+        let step = join.next().await;
+        (join, step)
+    })
+}

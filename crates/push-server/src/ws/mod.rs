@@ -1,0 +1,58 @@
+//! WebSocket: the upgrade, and the session behind it.
+
+mod session;
+
+use http::header::HeaderName;
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use session_proto::envelope::SUBPROTOCOL;
+use ws_proto::handshake::{OriginPolicy, Reject, check_request};
+
+pub use self::session::websocket;
+use crate::http::HubBody;
+use crate::http::problem::Problem;
+use crate::hub::Hub;
+
+/// Answers a WebSocket handshake and leaves the session to a task of its own.
+pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<HubBody>, Problem> {
+    if hub.is_closed() {
+        return Err(Problem::ShuttingDown);
+    }
+    let headers = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let origin = OriginPolicy::Any {
+        reason: "the hub's access rule has judged Host and Origin already",
+    };
+    let accepted = check_request(request.method().as_str(), headers, &origin, &[SUBPROTOCOL])
+        .map_err(|reject| problem(&reject))?;
+    let mut response = Response::new(HubBody::full(bytes::Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    for (name, value) in accepted.response_headers() {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    let hub = hub.clone();
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        match upgraded.await {
+            Ok(io) => websocket(hub, TokioIo::new(io)).await,
+            Err(error) => tracing::debug!(%error, "the client left during the upgrade"),
+        }
+    });
+    Ok(response)
+}
+
+fn problem(reject: &Reject) -> Problem {
+    match reject.status() {
+        426 => Problem::UpgradeRequired,
+        403 => Problem::OriginForbidden,
+        405 => Problem::MethodNotAllowed { allow: "GET" },
+        _ => Problem::UpgradeInvalid {
+            reason: reject.to_string(),
+        },
+    }
+}

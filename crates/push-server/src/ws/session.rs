@@ -1,0 +1,400 @@
+//! One WebSocket session of `tidegate.v1+json`, over any byte stream.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesOrdered, StreamExt as _};
+use replay_store::{After, Append, EventType, Selector, Topic};
+use session_proto::envelope::{ClientMessage, Encoding, Publish, ServerMessage};
+use session_proto::{Beat, Heartbeat};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, sleep_until, timeout};
+use ws_proto::{Assembler, CloseCode, Connection, Eof, Event, Message, Server};
+
+use crate::form::{Form, frame};
+use crate::http::events::{checked_key, parse_policy, publish_text};
+use crate::http::problem::Problem;
+use crate::hub::Hub;
+use crate::sse::heartbeat;
+use crate::subscriber::{Subscriber, SubscriberError};
+
+const READ_BUFFER: usize = 8 * 1024;
+
+/// How many publishes of one connection may wait for the store; beyond it nothing is read.
+const MAX_PUBLISHES: usize = 64;
+
+/// Runs one session until either side ends it: the client's `resume` opens the subscription,
+/// `publish` appends, `subscribe` and `unsubscribe` change the topics. `docs/resume-protocol.md`
+/// is the specification.
+///
+/// The handshake must be over, and `io` must begin right behind it.
+///
+/// # Cancel safety
+///
+/// Dropping the future cuts the connection; the client resumes by its last id. Publishes that
+/// were not answered may or may not have been appended.
+pub async fn websocket<IO>(hub: Hub, io: IO)
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let mut session = Session::new(hub);
+    match session.run(io).await {
+        Ok(()) => tracing::debug!("a WebSocket session ended"),
+        Err(error) => tracing::debug!(%error, "a WebSocket session was cut"),
+    }
+}
+
+struct Session {
+    hub: Hub,
+    connection: Connection<Server>,
+    assembler: Assembler,
+    heartbeat: Heartbeat,
+    started: Instant,
+    subscriber: Option<Subscriber>,
+    publishes: FuturesOrdered<BoxFuture<'static, Vec<u8>>>,
+    /// Whole frames that wait to be written: answers and control frames.
+    out: Vec<u8>,
+}
+
+enum Wake {
+    Read(io::Result<usize>),
+    Published(Option<Vec<u8>>),
+    Subscribed(Option<Result<Bytes, SubscriberError>>),
+    Timeout,
+}
+
+impl Session {
+    fn new(hub: Hub) -> Self {
+        let interval = hub.config().heartbeat;
+        let config = ws_proto::Config::default()
+            .max_frame(hub.config().max_message_bytes as u64)
+            .max_message(hub.config().max_message_bytes);
+        Self {
+            connection: Connection::server(config),
+            assembler: Assembler::new(hub.config().max_message_bytes),
+            heartbeat: heartbeat(&hub, Some(interval)),
+            started: Instant::now(),
+            subscriber: None,
+            publishes: FuturesOrdered::new(),
+            out: Vec::new(),
+            hub,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn run<IO>(&mut self, io: IO) -> io::Result<()>
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let (mut reader, mut writer) = tokio::io::split(io);
+        let mut buffer = vec![0; READ_BUFFER];
+        loop {
+            self.connection.poll_transmit(&mut self.out);
+            if !self.out.is_empty() {
+                let out = std::mem::take(&mut self.out);
+                self.write(&mut writer, &out).await?;
+            }
+            if self.connection.closed().is_some() {
+                return writer.shutdown().await;
+            }
+            match self.wake(&mut reader, &mut buffer).await {
+                Wake::Read(Ok(0)) => {
+                    self.connection.handle_eof(Eof::Clean);
+                    return Ok(());
+                }
+                Wake::Read(Ok(length)) => self.receive(&mut buffer[..length]),
+                Wake::Read(Err(error)) => {
+                    self.connection.handle_eof(Eof::Reset);
+                    return Err(error);
+                }
+                Wake::Published(answer) => self.out.extend(answer.unwrap_or_default()),
+                Wake::Subscribed(Some(Ok(bytes))) => self.write(&mut writer, &bytes).await?,
+                Wake::Subscribed(end) => {
+                    self.subscriber = None;
+                    match end {
+                        Some(Err(SubscriberError::Dropped)) => {
+                            return Err(io::ErrorKind::ConnectionAborted.into());
+                        }
+                        Some(Err(error)) => {
+                            self.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
+                        }
+                        _ => {
+                            let delay = self.hub.retry_ms().to_string();
+                            self.close(CloseCode::SERVICE_RESTART, &delay);
+                        }
+                    }
+                }
+                Wake::Timeout => self.handle_timeout()?,
+            }
+        }
+    }
+
+    /// Waits for the next thing to do. Cancel safe, so it may be raced against itself.
+    async fn wake(&mut self, reader: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> Wake {
+        let deadline = [self.heartbeat.poll_timeout(), self.connection.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|due| self.started + due);
+        let room = self.publishes.len() < MAX_PUBLISHES;
+        let closing = self.connection.is_closing();
+        tokio::select! {
+            read = reader.read(buffer), if room => Wake::Read(read),
+            answer = self.publishes.next(), if !self.publishes.is_empty() => {
+                Wake::Published(answer)
+            }
+            item = next(&mut self.subscriber), if self.subscriber.is_some() && !closing => {
+                Wake::Subscribed(item)
+            }
+            () = sleep_until(deadline.unwrap_or(self.started)), if deadline.is_some() => {
+                Wake::Timeout
+            }
+        }
+    }
+
+    /// Writes all of it, or fails when the peer takes nothing for two heartbeats.
+    async fn write(
+        &mut self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        mut bytes: &[u8],
+    ) -> io::Result<()> {
+        let patience = self.hub.config().heartbeat * 2;
+        while !bytes.is_empty() {
+            match timeout(patience, writer.write(bytes)).await {
+                Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(Ok(written)) => bytes = &bytes[written..],
+                Ok(Err(error)) => return Err(error),
+                Err(_) => {
+                    tracing::warn!("cut a WebSocket session that took nothing for two heartbeats");
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+        }
+        timeout(patience, writer.flush()).await??;
+        self.heartbeat.on_sent(self.started.elapsed());
+        Ok(())
+    }
+
+    fn handle_timeout(&mut self) -> io::Result<()> {
+        let now = self.now();
+        self.connection.handle_timeout(now);
+        match self.heartbeat.handle_timeout(now) {
+            Some(Beat::Send) => {
+                if let Some(subscriber) = &mut self.subscriber {
+                    self.out.extend_from_slice(&subscriber.beat());
+                }
+                self.connection.ping(b"");
+                Ok(())
+            }
+            Some(Beat::Dead) => Err(io::ErrorKind::TimedOut.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn receive(&mut self, bytes: &mut [u8]) {
+        let now = self.now();
+        self.heartbeat.on_received(now);
+        let mut texts = Vec::new();
+        let mut refused = None;
+        let mut events = self.connection.push(bytes, now);
+        while let Some(event) = events.next() {
+            match event {
+                Ok(Event::Data(chunk)) => match self.assembler.push(chunk) {
+                    Ok(Some(Message::Text(text))) => texts.push(text),
+                    Ok(Some(Message::Binary(_))) => {
+                        refused = Some((CloseCode::UNSUPPORTED, "send text messages"));
+                        break;
+                    }
+                    Ok(None) => {}
+                    Err(violation) => {
+                        refused = Some((violation.code, "message refused"));
+                        break;
+                    }
+                },
+                // The connection answers pings and closes, and has queued the close frame for a
+                // violation.
+                Ok(_) => {}
+                Err(violation) => tracing::debug!(%violation, "the client broke the protocol"),
+            }
+        }
+        for text in texts {
+            self.handle(&text);
+        }
+        if let Some((code, reason)) = refused {
+            self.close(code, reason);
+        }
+    }
+
+    fn close(&mut self, code: CloseCode, reason: &str) {
+        let now = self.now();
+        // A connection that is closing already keeps its first close.
+        let _closing = self.connection.close(code, reason, now);
+    }
+
+    fn handle(&mut self, text: &str) {
+        let message = match ClientMessage::parse(text) {
+            Ok(message) => message,
+            Err(error) => return self.error(None, error.code(), &error.to_string()),
+        };
+        match message {
+            ClientMessage::Resume {
+                after,
+                topics,
+                policy,
+            } => {
+                if self.subscriber.is_some() {
+                    let detail = "resume opens a session and is sent once; use subscribe to add topics";
+                    return self.error(None, "already_resumed", detail);
+                }
+                let result = select(&topics).and_then(|selector| {
+                    let policy = match policy {
+                        Some(name) => parse_policy(&self.hub, &name)?,
+                        None => self.hub.config().policy.clone(),
+                    };
+                    let after = after.map_or(After::Latest, |id| After::parse(id.as_bytes()));
+                    Ok(self.hub.subscribe(selector, Form::WebSocket, policy, after))
+                });
+                match result {
+                    Ok(subscriber) => self.subscriber = Some(subscriber),
+                    Err(problem) => self.problem(None, &problem),
+                }
+            }
+            ClientMessage::Subscribe { topics } => self.change(&topics, |topic, _| Some(topic)),
+            ClientMessage::Unsubscribe { topics } => {
+                self.change(&topics, |topic, gone| (!gone).then_some(topic));
+            }
+            ClientMessage::Publish(publish) => self.publish(publish),
+            ClientMessage::Auth { .. } => {
+                self.error(None, "auth_unused", "this hub asks for no token; do not send one");
+            }
+        }
+    }
+
+    /// Adds or removes topics: the subscription goes on from where it stands.
+    fn change<T: AsRef<str>>(
+        &mut self,
+        topics: &[T],
+        keep: impl Fn(Topic, bool) -> Option<Topic>,
+    ) {
+        let Some(subscriber) = &mut self.subscriber else {
+            let detail = "send resume first; it opens the session";
+            return self.error(None, "not_resumed", detail);
+        };
+        let named = match select(topics) {
+            Ok(named) => named,
+            Err(problem) => return self.problem(None, &problem),
+        };
+        let had = subscriber.selector().topics();
+        let added = named.topics().iter().filter(|it| !had.contains(it));
+        let all = had.iter().chain(added).cloned();
+        let kept = all.filter_map(|topic| {
+            let gone = named.topics().contains(&topic);
+            keep(topic, gone)
+        });
+        let selector = match Selector::new(kept.collect()) {
+            Ok(selector) => selector,
+            Err(error) => return self.problem(None, &error.into()),
+        };
+        if !subscriber.change_topics(selector) {
+            let detail = "wait for the answer to resume before changing topics";
+            return self.error(None, "not_resumed", detail);
+        }
+        let answer = ServerMessage::Subscribed {
+            at: subscriber.position().map(|at| at.to_string().into()),
+            topics: subscriber.selector().topics().iter().map(|it| it.as_str().into()).collect(),
+        };
+        frame(&answer, &mut self.out);
+    }
+
+    fn publish(&mut self, publish: Publish<'_>) {
+        let reference: Option<Arc<str>> = publish.reference.as_deref().map(Arc::from);
+        let append = match append(publish) {
+            Ok(append) => append,
+            Err(problem) => return self.problem(reference.as_deref(), &problem),
+        };
+        let hub = self.hub.clone();
+        self.publishes.push_back(Box::pin(async move {
+            let reference = reference.as_deref().map(Into::into);
+            let answer = match publish_text(&hub, append).await {
+                Ok(appended) => ServerMessage::Published {
+                    reference,
+                    id: appended.position.to_string().into(),
+                    duplicate: appended.duplicate,
+                },
+                Err(problem) => ServerMessage::Error {
+                    reference,
+                    code: problem.code().into(),
+                    detail: problem.to_string().into(),
+                },
+            };
+            let mut out = Vec::new();
+            frame(&answer, &mut out);
+            out
+        }));
+    }
+
+    fn problem(&mut self, reference: Option<&str>, problem: &Problem) {
+        self.error(reference, problem.code(), &problem.to_string());
+    }
+
+    fn error(&mut self, reference: Option<&str>, code: &str, detail: &str) {
+        let message = ServerMessage::Error {
+            reference: reference.map(Into::into),
+            code: code.into(),
+            detail: detail.into(),
+        };
+        frame(&message, &mut self.out);
+    }
+}
+
+async fn next(subscriber: &mut Option<Subscriber>) -> Option<Result<Bytes, SubscriberError>> {
+    match subscriber {
+        Some(subscriber) => poll_fn(|cx| subscriber.poll_next(cx)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn select<T: AsRef<str>>(topics: &[T]) -> Result<Selector, Problem> {
+    if topics.is_empty() {
+        return Err(Problem::TopicMissing);
+    }
+    let topics: Result<Vec<_>, _> = topics.iter().map(|it| Topic::new(it.as_ref())).collect();
+    Ok(Selector::new(topics?)?)
+}
+
+fn append(publish: Publish<'_>) -> Result<Append, Problem> {
+    let key = |name, text: Option<_>| match text {
+        None => Ok(None),
+        Some(text) => checked_key(AsRef::<str>::as_ref(&text)).map(Some).ok_or(Problem::KeyInvalid {
+            header: name,
+            max: crate::http::events::MAX_KEY,
+        }),
+    };
+    let event = match publish.event.as_deref() {
+        None | Some("" | "message") => None,
+        Some(name) => Some(EventType::new(name)?),
+    };
+    let data = match publish.encoding {
+        None => Bytes::from(publish.data.into_owned()),
+        Some(Encoding::Base64) => STANDARD
+            .decode(publish.data.as_bytes())
+            .map(Bytes::from)
+            .map_err(|_| Problem::EncodingInvalid)?,
+    };
+    Ok(Append {
+        topic: Topic::new(&publish.topic)?,
+        event,
+        data,
+        conflate_key: key("conflate_key", publish.conflate_key)?,
+        idempotency_key: key("idempotency_key", publish.idempotency_key)?,
+    })
+}
