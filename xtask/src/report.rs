@@ -1,0 +1,102 @@
+//! Steps that all run, and the table at the end.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// What ran, how it ended, how long it took.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct Step {
+    name: String,
+    took: Duration,
+    /// A short note, or why it failed.
+    outcome: Result<String, String>,
+}
+
+impl Report {
+    /// Runs one step. A failure is remembered; the steps after it run all the same.
+    pub(crate) fn step(&mut self, name: &str, work: impl FnOnce() -> Result<String>) {
+        eprintln!("\n== {name}");
+        let start = Instant::now();
+        let outcome = work().map_err(|error| format!("{error:#}"));
+        if let Err(why) = &outcome {
+            eprintln!("{name} failed: {why}");
+        }
+        self.steps.push(Step {
+            name: name.to_owned(),
+            took: start.elapsed(),
+            outcome,
+        });
+    }
+
+    /// Prints the table.
+    ///
+    /// # Errors
+    ///
+    /// When a step failed; it names all that did.
+    pub(crate) fn finish(self) -> Result<()> {
+        if !self.steps.is_empty() {
+            print!("\n{}", self.table());
+        }
+        let failed = self.steps.iter().filter(|step| step.outcome.is_err());
+        let failed = failed.map(|step| step.name.as_str()).collect::<Vec<_>>();
+        if !failed.is_empty() {
+            bail!("failed: {}", failed.join(", "));
+        }
+        Ok(())
+    }
+
+    fn table(&self) -> String {
+        let width = self
+            .steps
+            .iter()
+            .map(|step| step.name.len())
+            .max()
+            .unwrap_or(0);
+        let mut table = String::new();
+        for Step {
+            name,
+            took,
+            outcome,
+        } in &self.steps
+        {
+            let (verdict, note) = match outcome {
+                Ok(note) => ("ok    ", note),
+                Err(why) => ("FAILED", why),
+            };
+            let (minutes, seconds) = (took.as_secs() / 60, took.as_secs() % 60);
+            let note = note.lines().next().unwrap_or_default();
+            let line = format!("{name:width$}  {verdict}  {minutes:>3}m {seconds:02}s  {note}");
+            table.push_str(line.trim_end());
+            table.push('\n');
+        }
+        table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_runs_and_one_failure_fails_the_whole_by_name() {
+        let mut report = Report::default();
+        let mut ran = 0;
+        report.step("first", || bail!("it broke\nat length"));
+        report.step("second", || {
+            ran += 1;
+            Ok("9 passed".to_owned())
+        });
+        assert_eq!(ran, 1);
+        assert_eq!(
+            report.table(),
+            "first   FAILED    0m 00s  it broke\nsecond  ok        0m 00s  9 passed\n"
+        );
+        assert_eq!(report.finish().unwrap_err().to_string(), "failed: first");
+    }
+}
