@@ -247,11 +247,9 @@ impl Decoder {
         if self.skipping {
             return Step::Quiet;
         }
-        let room = self
-            .limits
-            .max_event
-            .saturating_sub(self.event.len() + self.data.len());
-        if !append_text(&mut self.data, value, room) {
+        let used = self.event.len() + self.data.len();
+        let room = self.limits.max_event.checked_sub(used);
+        if !room.is_some_and(|room| append_text(&mut self.data, value, room)) {
             return self.exceed(Part::Event);
         }
         self.data.push('\n');
