@@ -4,9 +4,18 @@
 mod error;
 mod lag;
 mod log;
+mod mark;
 mod merge;
 mod policy;
 mod reader;
+mod segment;
+mod stream;
+mod sync;
+mod tail;
+mod waiters;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{ParsePolicyError, ReadError};
 pub use lag::Lag;
@@ -14,3 +23,4 @@ pub use log::{Log, LogConfig};
 pub use merge::Readers;
 pub use policy::{Policy, Verdict};
 pub use reader::{Chunk, Reader};
+pub use stream::Chunks;

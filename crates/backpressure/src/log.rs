@@ -1,25 +1,51 @@
-//! The log.
+//! The writing end.
+
+use core::fmt;
+use core::mem::drop;
 
 use crate::Reader;
+use crate::sync::{Arc, Mutex, MutexGuard};
+use crate::tail::Tail;
+use crate::waiters::Waiters;
 
-/// Bounds of a log's tail in memory.
+/// Bounds of what a log keeps in memory for readers that are behind.
+///
+/// ```
+/// use backpressure::LogConfig;
+///
+/// let mut config = LogConfig::default();
+/// config.max_bytes(1 << 20).max_events(10_000);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LogConfig {
-    max_bytes: usize,
-    max_events: usize,
+    pub(crate) max_bytes: usize,
+    pub(crate) max_events: usize,
 }
 
 impl LogConfig {
-    /// How many bytes of memory the tail may take (default 8 MiB).
+    /// How many bytes of memory the tail may take, its indexes included. Default 8 MiB.
+    ///
+    /// Whole segments are evicted, oldest first, to keep to it. A segment grows to an eighth of this
+    /// bound, but to no less than 1 KiB and no more than 64 KiB; a larger event has a segment of its
+    /// own. The newest segment stays, so the worst case is this bound and one segment: its buffer, a
+    /// copy of it that readers share, and 16 bytes an event (at most 4,096 events).
     pub const fn max_bytes(&mut self, bytes: usize) -> &mut Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// How many events the tail may hold (default 100,000).
+    /// How many events the tail may hold. Default 100,000. Zero means one.
     pub const fn max_events(&mut self, events: usize) -> &mut Self {
         self.max_events = events;
         self
+    }
+
+    /// The bytes and the events of one segment, so small that evicting a whole one is no great step.
+    pub(crate) fn segment_bounds(&self) -> (usize, usize) {
+        (
+            (self.max_bytes / 8).clamp(1 << 10, 64 << 10),
+            (self.max_events / 8).clamp(1, 4096),
+        )
     }
 }
 
@@ -32,50 +58,181 @@ impl Default for LogConfig {
     }
 }
 
-/// An append-only log of encoded events. A clone is the same log.
-#[derive(Clone, Debug)]
-pub struct Log {}
+/// An append-only log of encoded events: the writing end. A clone is the same log.
+///
+/// The log is closed by [`close`](Self::close), or when its last clone is dropped.
+///
+/// # Memory
+///
+/// Bytes are kept only for readers that have not read them: a log whose readers have all read
+/// everything holds none, and an append to a log without readers moves two counters. An idle log
+/// takes at most 256 bytes, and each reader at most 64 more.
+/// What readers are behind on is bounded by [`LogConfig`]. What they have taken out is theirs: a
+/// [`Chunk`](crate::Chunk) keeps the segment it was cut from in memory while it lives.
+#[derive(Clone)]
+pub struct Log {
+    owner: Arc<Owner>,
+}
+
+/// Closes the log when the last writing end is gone.
+struct Owner(Arc<Shared>);
+
+/// What the writing end and the readers have in common.
+///
+/// Nothing but this crate's own code runs while the lock is held: wakers are cloned, called and
+/// dropped outside, since each of these may run a task that uses the same log.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+}
+
+pub(crate) struct State {
+    pub(crate) tail: Tail,
+    pub(crate) waiters: Waiters,
+    pub(crate) closed: bool,
+}
 
 impl Log {
-    /// A log that holds nothing at or below seq `start`.
+    /// An empty log, for events with a seq above `start`.
     #[must_use]
-    pub fn new(_config: LogConfig, _start: u64) -> Self {
-        unimplemented!()
+    pub fn new(config: LogConfig, start: u64) -> Self {
+        let state = State {
+            tail: Tail::new(config, start),
+            waiters: Waiters::default(),
+            closed: false,
+        };
+        Self {
+            owner: Arc::new(Owner(Arc::new(Shared {
+                state: Mutex::new(state),
+            }))),
+        }
     }
-    /// Appends one event. Wakes nobody.
-    pub fn append(&self, _seq: u64, _encoded: &[u8]) {
-        unimplemented!()
+
+    /// Appends one event in its encoded form. Wakes nobody: see [`wake`](Self::wake).
+    ///
+    /// Does nothing if the log is closed.
+    ///
+    /// # Panics
+    ///
+    /// If `seq` is not above that of the event before, and not above what the log was created with.
+    pub fn append(&self, seq: u64, encoded: &[u8]) {
+        let mut state = self.shared().lock();
+        if state.closed {
+            return;
+        }
+        let head = state.tail.head().seq;
+        if seq <= head {
+            drop(state);
+            panic!("seq {seq} was appended to a log whose head is {head}: seqs must increase");
+        }
+        state.tail.append(seq, encoded);
     }
-    /// Wakes every reader that waits. Call it after the watermark was published.
+
+    /// Wakes every reader that waits.
+    ///
+    /// Call it after the events were appended to every log they belong to and the watermark that
+    /// readers look at was published; once for any number of appends. A reader that is woken before
+    /// it may read an event would go back to sleep, and nothing would wake it again.
     pub fn wake(&self) {
-        unimplemented!()
+        self.shared().wake();
     }
-    /// A reader at the head.
+
+    /// A new reader at the head: it gets what is appended from now on.
     #[must_use]
     pub fn subscribe(&self) -> Reader {
-        unimplemented!()
+        Reader::new(Arc::clone(self.shared()))
     }
-    /// Number of live readers.
+
+    /// Number of readers.
     #[must_use]
     pub fn readers(&self) -> usize {
-        unimplemented!()
+        self.shared().lock().waiters.readers()
     }
-    /// The last seq appended, or the one the log was created with.
+
+    /// The seq of the last event appended, or the one the log was created with.
     #[must_use]
     pub fn head(&self) -> u64 {
-        unimplemented!()
+        self.shared().lock().tail.head().seq
     }
-    /// Bytes of memory that the tail takes now.
+
+    /// Bytes of memory that the tail takes now: buffers, copies shared by readers, indexes.
     #[must_use]
     pub fn memory(&self) -> usize {
-        unimplemented!()
+        self.shared().lock().tail.memory()
     }
-    /// Evicts the oldest segments until the tail takes at most `max_bytes` of memory.
-    pub fn evict_to(&self, _max_bytes: usize) {
-        unimplemented!()
+
+    /// Evicts the oldest segments, all of them if need be, until the tail takes at most `max_bytes`
+    /// of memory. For a bound over several logs.
+    ///
+    /// Wakes nobody: a reader that waits has nothing to lose, except events that it was not woken
+    /// for yet.
+    pub fn evict_to(&self, max_bytes: usize) {
+        self.shared().lock().tail.evict_to(max_bytes);
     }
-    /// Closes the log: every reader sees [`ReadError::Closed`](crate::ReadError::Closed) at once.
+
+    /// Closes the log. Every reader, also one that subscribes later, gets
+    /// [`ReadError::Closed`](crate::ReadError::Closed) at once instead of what it had not read, and
+    /// those that wait are woken.
     pub fn close(&self) {
-        unimplemented!()
+        self.shared().close();
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.owner.0
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared().lock();
+        f.debug_struct("Log")
+            .field("head", &state.tail.head().seq)
+            .field("readers", &state.waiters.readers())
+            .field("memory", &state.tail.memory())
+            .field("closed", &state.closed)
+            .finish()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Shared {
+    /// Locks the state.
+    ///
+    /// A panic under the lock, which only a mistake in this crate can cause, may have left a hole in
+    /// the log. So it closes the log: readers start again elsewhere instead of missing something.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| {
+            let mut state = poisoned.into_inner();
+            state.closed = true;
+            state
+        })
+    }
+
+    fn wake(&self) {
+        let armed = self.lock().waiters.take();
+        self.wake_all(armed);
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.tail.evict_to(0);
+        let armed = state.waiters.take();
+        drop(state);
+        self.wake_all(armed);
+    }
+
+    fn wake_all(&self, mut armed: Vec<(crate::waiters::SlotId, core::task::Waker)>) {
+        if armed.is_empty() {
+            return;
+        }
+        for (_, waker) in armed.drain(..) {
+            waker.wake();
+        }
+        self.lock().waiters.give_back(armed);
     }
 }

@@ -1,4 +1,4 @@
-//! Several readers of one subscription.
+//! Several logs read as one.
 
 use core::task::{Context, Poll};
 
@@ -6,62 +6,201 @@ use bytes::BytesMut;
 
 use crate::{Chunk, Lag, ReadError, Reader};
 
-/// Several readers, merged by seq.
+/// The readers of one subscription, each in a log of its own, read as one.
+///
+/// Events come in the order of their seqs, over all logs. An event that is in several of them, which
+/// is known by its seq, comes once.
+///
+/// That order needs a watermark: events may only be read up to a seq that the writer published after
+/// it had appended everything up to it to every log, and that the caller took before it reads. What
+/// is above may still be on its way to one log while it is already in another.
+///
+/// Without any reader there is never anything to read.
 #[derive(Debug, Default)]
 pub struct Readers {
     readers: Vec<Reader>,
+    /// What each reader has next; kept to spare an allocation a read.
+    next: Vec<Option<u64>>,
 }
 
 impl Readers {
-    /// Merges `readers`.
+    /// Reads `readers` as one.
     #[must_use]
-    pub fn new(readers: Vec<Reader>) -> Self {
-        Self { readers }
+    pub const fn new(readers: Vec<Reader>) -> Self {
+        Self {
+            readers,
+            next: Vec::new(),
+        }
     }
-    /// The readers again.
+
+    /// The readers again, in the same order.
     #[must_use]
     pub fn into_vec(self) -> Vec<Reader> {
         self.readers
     }
-    /// The next events with a seq of at most `seq`, merged by seq, each seq once.
+
+    /// Takes the next events with a seq of at most `seq`, which the caller read from the watermark
+    /// before: as many whole ones as fit in `max_bytes`, but at least one if there is any. `None` if
+    /// there is none. A chunk may end early, so call again until there is none.
+    ///
+    /// Where only one reader has any, its chunk is returned without copying. Otherwise the events
+    /// are copied together in `scratch`, whose content is lost; its memory is used again once the
+    /// chunks cut from it are gone, so keep one for all subscriptions of a worker.
     ///
     /// # Errors
+    ///
+    /// [`ReadError`] if what comes next in one of the logs was evicted, or the log is closed. What
+    /// was taken before it was noticed is returned first.
     pub fn read_through(
         &mut self,
-        _seq: u64,
-        _max_bytes: usize,
-        _scratch: &mut BytesMut,
+        seq: u64,
+        max_bytes: usize,
+        scratch: &mut BytesMut,
     ) -> Result<Option<Chunk>, ReadError> {
-        unimplemented!()
+        if let [reader] = &mut self.readers[..] {
+            return reader.read_through(seq, max_bytes);
+        }
+        self.next.clear();
+        for reader in &self.readers {
+            self.next.push(reader.peek()?.filter(|next| *next <= seq));
+        }
+        let mut pending = self
+            .next
+            .iter()
+            .enumerate()
+            .filter(|(_, next)| next.is_some());
+        match (pending.next(), pending.next()) {
+            (None, _) => Ok(None),
+            (Some((only, _)), None) => self.readers[only].read_through(seq, max_bytes),
+            _ => self.merge_through(seq, max_bytes, scratch),
+        }
     }
-    /// Leaves out unread events with a seq of at most `seq`, and says how many.
-    pub fn skip_through(&mut self, _seq: u64) -> Lag {
-        unimplemented!()
+
+    /// Leaves out the unread events with a seq of at most `seq` in every log, and returns how many
+    /// they were. See [`Reader::skip_through`].
+    pub fn skip_through(&mut self, seq: u64) -> Lag {
+        self.readers
+            .iter_mut()
+            .map(|reader| reader.skip_through(seq))
+            .sum()
     }
-    /// Like `skip_through`, over evicted events too.
-    pub fn jump_to(&mut self, _seq: u64) -> Lag {
-        unimplemented!()
+
+    /// Leaves out the unread events with a seq of at most `seq` in every log, evicted or not, and
+    /// returns how many they were. See [`Reader::jump_to`]; pass the watermark.
+    pub fn jump_to(&mut self, seq: u64) -> Lag {
+        self.readers
+            .iter_mut()
+            .map(|reader| reader.jump_to(seq))
+            .sum()
     }
-    /// Sum of the readers' lags.
+
+    /// How far the readers are behind, all together. An event in several logs counts in each.
     #[must_use]
     pub fn lag(&self) -> Lag {
-        unimplemented!()
+        self.readers.iter().map(Reader::lag).sum()
     }
-    /// Every reader is intact.
+
+    /// Whether every reader is [intact](Reader::is_intact).
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        unimplemented!()
+        self.readers.iter().all(Reader::is_intact)
     }
-    /// Ready when a reader is.
-    pub fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
-        unimplemented!()
+
+    /// Ready when one of the readers is. See [`Reader::poll_ready`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_through`](Self::read_through).
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
+        self.poll_ready_through(cx, || u64::MAX).map_ok(|_| ())
     }
-    /// Ready with `through()` when an event at or below it is pending.
+
+    /// Ready with a watermark when there is something to read at or below it. See
+    /// [`Reader::poll_ready_through`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`read_through`](Self::read_through).
     pub fn poll_ready_through(
         &mut self,
-        _cx: &mut Context<'_>,
-        _through: impl Fn() -> u64,
+        cx: &mut Context<'_>,
+        watermark: impl Fn() -> u64,
     ) -> Poll<Result<u64, ReadError>> {
-        unimplemented!()
+        let ready = self.check(watermark());
+        if ready.is_ready() {
+            return ready;
+        }
+        for reader in &self.readers {
+            reader.arm(cx.waker());
+        }
+        self.check(watermark())
+    }
+
+    fn check(&self, watermark: u64) -> Poll<Result<u64, ReadError>> {
+        self.readers
+            .iter()
+            .map(|reader| reader.check(watermark))
+            .find(Poll::is_ready)
+            .unwrap_or(Poll::Pending)
+    }
+
+    /// Copies the pending events of two or more readers together; `self.next` says what they are.
+    fn merge_through(
+        &mut self,
+        seq: u64,
+        max_bytes: usize,
+        scratch: &mut BytesMut,
+    ) -> Result<Option<Chunk>, ReadError> {
+        scratch.clear();
+        let (mut events, mut last) = (0, 0);
+        while let Some((at, through)) = self.next_run(seq) {
+            let room = max_bytes.saturating_sub(scratch.len());
+            let copied = match self.readers[at].copy_through(through, room, scratch) {
+                Ok(copied) if copied.events > 0 => copied,
+                Ok(_) => break,
+                Err(error) if events == 0 => return Err(error),
+                Err(_) => break,
+            };
+            events += copied.events;
+            last = copied.last;
+            self.next[at] = copied.next.filter(|next| *next <= seq);
+            if self.skip_duplicates(last, seq).is_err() {
+                break;
+            }
+        }
+        Ok((events > 0).then(|| Chunk {
+            bytes: scratch.split().freeze(),
+            last,
+            events,
+        }))
+    }
+
+    /// The reader with the lowest seq, and how far it may be read before it is another one's turn.
+    fn next_run(&self, seq: u64) -> Option<(usize, u64)> {
+        let mut lowest = None;
+        let mut second = None;
+        for (at, next) in self.next.iter().enumerate() {
+            let Some(next) = *next else { continue };
+            if lowest.is_none_or(|(_, lowest)| next < lowest) {
+                second = lowest.map(|(_, lowest)| lowest);
+                lowest = Some((at, next));
+            } else if second.is_none_or(|second| next < second) {
+                second = Some(next);
+            }
+        }
+        let (at, first) = lowest?;
+        let through = second.map_or(seq, |second| first.max(second - 1));
+        Some((at, through))
+    }
+
+    /// Leaves out the event `last`, which was just taken from one log, where others have it too.
+    fn skip_duplicates(&mut self, last: u64, seq: u64) -> Result<(), ReadError> {
+        for (reader, next) in self.readers.iter_mut().zip(&mut self.next) {
+            if *next == Some(last) {
+                reader.skip_through(last);
+                *next = reader.peek()?.filter(|next| *next <= seq);
+            }
+        }
+        Ok(())
     }
 }

@@ -1,81 +1,238 @@
-//! A reader's place in a log.
+//! The reading end.
 
-use core::task::{Context, Poll};
+use core::fmt;
+use core::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use crate::{Lag, ReadError};
+use crate::log::Shared;
+use crate::mark::Mark;
+use crate::sync::Arc;
+use crate::waiters::SlotId;
+use crate::{Chunks, Lag, ReadError};
 
-/// Whole events, one after another.
+/// Whole events, one after another, as they were appended.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Chunk {
     /// Their encoded bytes.
+    ///
+    /// While they live, so does the segment that they are a part of: up to 64 KiB, or one larger
+    /// event.
     pub bytes: Bytes,
     /// The seq of the last of them.
     pub last: u64,
-    /// How many there are, at least one.
+    /// How many they are, at least one.
     pub events: usize,
 }
 
-/// A place in a [`Log`](crate::Log).
-#[derive(Debug)]
-pub struct Reader {}
+/// One reader's place in a [`Log`](crate::Log).
+///
+/// A reader that is behind costs the others nothing. Every operation takes time independent of how
+/// far behind it is (but for a logarithm of the number of segments).
+pub struct Reader {
+    log: Arc<Shared>,
+    slot: SlotId,
+    /// Everything before this was read, skipped or jumped over.
+    cursor: Mark,
+}
 
 impl Reader {
-    /// The next events.
+    pub(crate) fn new(log: Arc<Shared>) -> Self {
+        let mut state = log.lock();
+        let slot = state.waiters.insert();
+        let cursor = state.tail.enter_at_head();
+        drop(state);
+        Self { log, slot, cursor }
+    }
+
+    /// Takes the next events: as many whole ones as fit in `max_bytes` and lie in one segment, but
+    /// at least one if there is any. `None` if there is none.
+    ///
+    /// What is pending comes in one chunk unless it is longer than a segment; call again until there
+    /// is none.
     ///
     /// # Errors
+    ///
+    /// [`ReadError`] if what comes next was evicted, or the log is closed.
     pub fn read(&mut self, max_bytes: usize) -> Result<Option<Chunk>, ReadError> {
         self.read_through(u64::MAX, max_bytes)
     }
-    /// The next events with a seq of at most `seq`.
+
+    /// Like [`read`](Self::read), but takes only events with a seq of at most `seq`.
     ///
     /// # Errors
-    pub fn read_through(
-        &mut self,
-        _seq: u64,
-        _max_bytes: usize,
-    ) -> Result<Option<Chunk>, ReadError> {
-        unimplemented!()
+    ///
+    /// As for [`read`](Self::read).
+    pub fn read_through(&mut self, seq: u64, max_bytes: usize) -> Result<Option<Chunk>, ReadError> {
+        let mut state = self.log.lock();
+        if state.closed {
+            return Err(ReadError::Closed);
+        }
+        state.tail.read(&mut self.cursor, seq, max_bytes)
     }
-    /// The seq of the next event.
+
+    /// The seq of the next event, if there is one.
     ///
     /// # Errors
+    ///
+    /// As for [`read`](Self::read).
     pub fn peek(&self) -> Result<Option<u64>, ReadError> {
-        unimplemented!()
+        let state = self.log.lock();
+        if state.closed {
+            return Err(ReadError::Closed);
+        }
+        state.tail.next_seq(self.cursor)
     }
-    /// Leaves out unread events with a seq of at most `seq`, and says how many.
-    pub fn skip_through(&mut self, _seq: u64) -> Lag {
-        unimplemented!()
+
+    /// Leaves out the unread events with a seq of at most `seq`, and returns how many they were.
+    ///
+    /// For what the subscriber already has from elsewhere. An evicted reader stays where it is.
+    pub fn skip_through(&mut self, seq: u64) -> Lag {
+        self.log.lock().tail.skip_through(&mut self.cursor, seq)
     }
-    /// Like `skip_through`, over evicted events too.
-    pub fn jump_to(&mut self, _seq: u64) -> Lag {
-        unimplemented!()
+
+    /// Leaves out the unread events with a seq of at most `seq`, whether they are still in the log
+    /// or not, and returns how many they were.
+    ///
+    /// This is what makes an evicted reader whole again, provided that `seq` is not below the last
+    /// event that was evicted: otherwise an event that was not to be left out is lost already, so
+    /// the reader stays where it is and says [`ReadError::Evicted`] again.
+    pub fn jump_to(&mut self, seq: u64) -> Lag {
+        self.log.lock().tail.jump_to(&mut self.cursor, seq)
     }
-    /// Jumps over everything unread; returns the head.
+
+    /// Leaves out everything unread, and returns the seq of the head.
+    ///
+    /// To know exactly how much was left out while others append, use [`jump_to`](Self::jump_to)
+    /// with [`Log::head`](crate::Log::head) or the watermark.
     pub fn jump_to_head(&mut self) -> u64 {
-        unimplemented!()
+        let mut state = self.log.lock();
+        let head = state.tail.head().seq;
+        state.tail.jump_to(&mut self.cursor, head);
+        head
     }
-    /// How far this reader is behind the head.
+
+    /// How far this reader is behind the head, also if it was evicted or the log was closed.
     #[must_use]
     pub fn lag(&self) -> Lag {
-        unimplemented!()
+        self.cursor.lag(self.log.lock().tail.head())
     }
-    /// Nothing unread was evicted and the log is open.
+
+    /// Whether nothing unread was evicted, and the log is open.
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        unimplemented!()
+        let state = self.log.lock();
+        !state.closed && state.tail.is_intact(self.cursor)
     }
-    /// Ready when something is pending, was evicted, or the log is closed.
-    pub fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
-        unimplemented!()
+
+    /// Ready when there is something to read. Otherwise the task is woken by the next
+    /// [`Log::wake`](crate::Log::wake), or when the log is closed.
+    ///
+    /// Where events become readable only with a watermark, use
+    /// [`poll_ready_through`](Self::poll_ready_through): this one would be ready for events that
+    /// [`read_through`](Self::read_through) does not give yet.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
+        self.poll_ready_through(cx, || u64::MAX).map_ok(|_| ())
     }
-    /// Ready with `through()` when an event at or below it is pending.
+
+    /// Ready with a watermark when there is something to read at or below it. Otherwise the task is
+    /// woken by the next [`Log::wake`](crate::Log::wake), or when the log is closed.
+    ///
+    /// `watermark` is asked before and again after the waker is registered. So no wake is lost if
+    /// the writer appends, publishes the watermark, and then wakes. The task may also be woken when
+    /// nothing is ready. A reader keeps only the waker of the last call.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
     pub fn poll_ready_through(
         &mut self,
-        _cx: &mut Context<'_>,
-        _through: impl Fn() -> u64,
+        cx: &mut Context<'_>,
+        watermark: impl Fn() -> u64,
     ) -> Poll<Result<u64, ReadError>> {
-        unimplemented!()
+        let ready = self.check(watermark());
+        if ready.is_ready() {
+            return ready;
+        }
+        self.arm(cx.waker());
+        self.check(watermark())
+    }
+
+    /// Everything this reader gets, as a [`Stream`](futures_core::Stream) of chunks of at most
+    /// `max_bytes` (or one larger event).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping a future that waits for the next chunk loses nothing.
+    #[must_use]
+    pub const fn into_chunks(self, max_bytes: usize) -> Chunks {
+        Chunks::new(self, max_bytes)
+    }
+
+    pub(crate) fn arm(&self, waker: &Waker) {
+        let waker = waker.clone();
+        let mut state = self.log.lock();
+        let replaced = state.waiters.arm(self.slot, waker);
+        drop(state);
+        drop(replaced);
+    }
+
+    pub(crate) fn check(&self, watermark: u64) -> Poll<Result<u64, ReadError>> {
+        match self.peek() {
+            Ok(Some(next)) if next <= watermark => Poll::Ready(Ok(watermark)),
+            Ok(_) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Copies the next events to the end of `out`. Returns how many they were, the seq of the last
+    /// one taken so far, and that of the next one.
+    pub(crate) fn copy_through(
+        &mut self,
+        seq: u64,
+        room: usize,
+        out: &mut BytesMut,
+    ) -> Result<Copied, ReadError> {
+        let mut state = self.log.lock();
+        if state.closed {
+            return Err(ReadError::Closed);
+        }
+        let events = state.tail.copy(&mut self.cursor, seq, room, out)?;
+        Ok(Copied {
+            events,
+            last: self.cursor.seq,
+            next: state.tail.next_seq(self.cursor)?,
+        })
+    }
+}
+
+/// What [`Reader::copy_through`] did.
+pub(crate) struct Copied {
+    pub(crate) events: usize,
+    pub(crate) last: u64,
+    pub(crate) next: Option<u64>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.log.lock();
+        state.tail.remove(self.cursor);
+        let waker = state.waiters.remove(self.slot);
+        drop(state);
+        drop(waker);
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("after", &self.cursor.seq)
+            .field("lag", &self.lag())
+            .field("intact", &self.is_intact())
+            .finish()
     }
 }

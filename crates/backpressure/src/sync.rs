@@ -1,0 +1,6 @@
+//! The locks this crate uses, so that loom can take their place in its tests.
+
+#[cfg(all(test, loom))]
+pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
+#[cfg(not(all(test, loom)))]
+pub(crate) use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,0 +1,327 @@
+//! The events of a log that are still in memory, and where its readers are in them.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::mark::Mark;
+use crate::segment::{Run, Segment};
+use crate::{Chunk, Lag, LogConfig, ReadError};
+
+/// The segments of a log, oldest first, without a lock.
+///
+/// Every reader is counted in one place: in the segment that holds its next event, at the head, or
+/// nowhere once that segment was evicted. A segment that no reader needs any more is dropped as soon
+/// as there is none before it, so `front.readers > 0` whenever there is a front.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    config: LogConfig,
+    head: Mark,
+    sealed: VecDeque<Segment>,
+    /// The newest segment while it is appended to. Boxed, since an idle log has none.
+    open: Option<Box<Segment>>,
+    sealed_memory: usize,
+    /// Readers that have read everything.
+    at_head: usize,
+}
+
+/// Where a reader's next event is.
+enum Place {
+    /// Not appended yet.
+    Head,
+    /// In the segment of this number.
+    Segment(usize),
+    /// No longer in memory.
+    Evicted,
+}
+
+impl Tail {
+    pub(crate) const fn new(config: LogConfig, start: u64) -> Self {
+        Self {
+            config,
+            head: Mark::start(start),
+            sealed: VecDeque::new(),
+            open: None,
+            sealed_memory: 0,
+            at_head: 0,
+        }
+    }
+
+    /// The place after the last event.
+    pub(crate) const fn head(&self) -> Mark {
+        self.head
+    }
+
+    /// Memory that the segments take.
+    pub(crate) fn memory(&self) -> usize {
+        self.sealed_memory + self.open.as_ref().map_or(0, |open| open.memory())
+    }
+
+    /// Appends an event whose seq is above the head's, and evicts what is then over the bounds.
+    pub(crate) fn append(&mut self, seq: u64, encoded: &[u8]) {
+        let start = self.head;
+        self.head = start.after(seq, encoded.len());
+        if self.at_head == 0 && self.is_empty() {
+            return;
+        }
+        let (max_bytes, max_events) = self.config.segment_bounds();
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| !open.has_room(encoded.len(), max_bytes, max_events))
+        {
+            self.seal_open();
+        }
+        let open = self
+            .open
+            .get_or_insert_with(|| Box::new(Segment::new(start)));
+        open.push(seq, encoded, max_bytes);
+        open.readers += core::mem::take(&mut self.at_head);
+        if encoded.len() > max_bytes {
+            self.seal_open();
+        }
+        self.evict_over_bounds();
+    }
+
+    /// Puts a new reader at the head.
+    pub(crate) const fn enter_at_head(&mut self) -> Mark {
+        self.at_head += 1;
+        self.head
+    }
+
+    /// Forgets a reader.
+    pub(crate) fn remove(&mut self, cursor: Mark) {
+        self.leave(cursor);
+        self.drop_read();
+    }
+
+    /// The seq of the event after `cursor`.
+    pub(crate) fn next_seq(&self, cursor: Mark) -> Result<Option<u64>, ReadError> {
+        match self.place(cursor) {
+            Place::Head => Ok(None),
+            Place::Evicted => Err(ReadError::Evicted),
+            Place::Segment(at) => Ok(self.segment(at).next_seq(cursor)),
+        }
+    }
+
+    /// Whether nothing after `cursor` was evicted.
+    pub(crate) fn is_intact(&self, cursor: Mark) -> bool {
+        !matches!(self.place(cursor), Place::Evicted)
+    }
+
+    /// Takes the next events, shared.
+    pub(crate) fn read(
+        &mut self,
+        cursor: &mut Mark,
+        through: u64,
+        max_bytes: usize,
+    ) -> Result<Option<Chunk>, ReadError> {
+        let Some((at, run)) = self.next_run(*cursor, through, max_bytes)? else {
+            return Ok(None);
+        };
+        let events = cursor.lag(run.end).events as usize;
+        let bytes = self.share(at, run.range);
+        self.advance(cursor, run.end);
+        Ok(Some(Chunk {
+            bytes,
+            last: cursor.seq,
+            events,
+        }))
+    }
+
+    /// Takes the next events by copying them to the end of `out`, and returns how many they were.
+    /// If `out` already holds something, an event that does not fit in `room` is left for later.
+    pub(crate) fn copy(
+        &mut self,
+        cursor: &mut Mark,
+        through: u64,
+        room: usize,
+        out: &mut BytesMut,
+    ) -> Result<usize, ReadError> {
+        let Some((at, run)) = self.next_run(*cursor, through, room)? else {
+            return Ok(0);
+        };
+        if run.range.len() > room && !out.is_empty() {
+            return Ok(0);
+        }
+        out.extend_from_slice(self.segment(at).bytes(run.range));
+        let events = cursor.lag(run.end).events as usize;
+        self.advance(cursor, run.end);
+        Ok(events)
+    }
+
+    /// Leaves out the unread events with a seq of at most `seq`.
+    pub(crate) fn skip_through(&mut self, cursor: &mut Mark, seq: u64) -> Lag {
+        if self.is_intact(*cursor) {
+            self.jump_to(cursor, seq)
+        } else {
+            Lag::ZERO
+        }
+    }
+
+    /// Leaves out the unread events with a seq of at most `seq`, evicted ones included. Does
+    /// nothing if an event above `seq` was evicted unread.
+    pub(crate) fn jump_to(&mut self, cursor: &mut Mark, seq: u64) -> Lag {
+        if !self.is_intact(*cursor) && seq < self.start().seq {
+            return Lag::ZERO;
+        }
+        let target = self.mark_through(seq);
+        if target.events <= cursor.events {
+            return Lag::ZERO;
+        }
+        let skipped = cursor.lag(target);
+        self.advance(cursor, target);
+        skipped
+    }
+
+    /// Evicts the oldest segments until at most `max_bytes` of memory are taken.
+    pub(crate) fn evict_to(&mut self, max_bytes: usize) {
+        while !self.is_empty() && self.memory() > max_bytes {
+            self.drop_front();
+        }
+        self.drop_read();
+    }
+
+    fn evict_over_bounds(&mut self) {
+        let LogConfig {
+            max_bytes,
+            max_events,
+        } = self.config;
+        while self.segments() > 1
+            && (self.memory() > max_bytes || self.held().events > max_events as u64)
+        {
+            self.drop_front();
+        }
+        self.drop_read();
+    }
+
+    /// Drops the segments at the front that every reader has passed.
+    fn drop_read(&mut self) {
+        while self.front().is_some_and(|front| front.readers == 0) {
+            self.drop_front();
+        }
+    }
+
+    fn drop_front(&mut self) {
+        match self.sealed.pop_front() {
+            Some(front) => self.sealed_memory -= front.memory(),
+            None => self.open = None,
+        }
+        if self.sealed.is_empty() {
+            self.sealed = VecDeque::new();
+        }
+    }
+
+    fn seal_open(&mut self) {
+        if let Some(mut open) = self.open.take() {
+            open.seal();
+            self.sealed_memory += open.memory();
+            self.sealed.push_back(*open);
+        }
+    }
+
+    fn next_run(
+        &self,
+        cursor: Mark,
+        through: u64,
+        max_bytes: usize,
+    ) -> Result<Option<(usize, Run)>, ReadError> {
+        match self.place(cursor) {
+            Place::Head => Ok(None),
+            Place::Evicted => Err(ReadError::Evicted),
+            Place::Segment(at) => Ok(self
+                .segment(at)
+                .run(cursor, through, max_bytes)
+                .map(|run| (at, run))),
+        }
+    }
+
+    fn share(&mut self, at: usize, range: core::ops::Range<usize>) -> Bytes {
+        // The usual case, every reader at the head before this segment was begun: sealing it costs
+        // no copy. With more than one segment it would leave a log of short ones to a slow reader.
+        if self.sealed.is_empty() && range.start == 0 {
+            self.seal_open();
+        }
+        self.segment_mut(at).share(range)
+    }
+
+    fn advance(&mut self, cursor: &mut Mark, to: Mark) {
+        self.leave(*cursor);
+        *cursor = to;
+        match self.place(to) {
+            Place::Head => self.at_head += 1,
+            Place::Segment(at) => self.segment_mut(at).readers += 1,
+            Place::Evicted => {}
+        }
+        self.drop_read();
+    }
+
+    fn leave(&mut self, cursor: Mark) {
+        match self.place(cursor) {
+            Place::Head => self.at_head -= 1,
+            Place::Segment(at) => self.segment_mut(at).readers -= 1,
+            Place::Evicted => {}
+        }
+    }
+
+    fn place(&self, cursor: Mark) -> Place {
+        if cursor.events == self.head.events {
+            Place::Head
+        } else if cursor.events < self.start().events {
+            Place::Evicted
+        } else {
+            Place::Segment(
+                self.sealed
+                    .partition_point(|s| s.end().events <= cursor.events),
+            )
+        }
+    }
+
+    /// The place after the last event with a seq of at most `seq`, no earlier than the start.
+    fn mark_through(&self, seq: u64) -> Mark {
+        if seq >= self.head.seq || self.is_empty() {
+            return self.head;
+        }
+        let at = self
+            .sealed
+            .partition_point(|segment| segment.end().seq <= seq);
+        self.segment(at).mark_through(seq)
+    }
+
+    /// The place before the oldest event in memory.
+    fn start(&self) -> Mark {
+        self.front().map_or(self.head, Segment::start)
+    }
+
+    fn held(&self) -> Lag {
+        self.start().lag(self.head)
+    }
+
+    fn front(&self) -> Option<&Segment> {
+        self.sealed.front().or(self.open.as_deref())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.front().is_none()
+    }
+
+    fn segments(&self) -> usize {
+        self.sealed.len() + usize::from(self.open.is_some())
+    }
+
+    fn segment(&self, at: usize) -> &Segment {
+        self.sealed
+            .get(at)
+            .or(self.open.as_deref())
+            .expect(IN_A_SEGMENT)
+    }
+
+    fn segment_mut(&mut self, at: usize) -> &mut Segment {
+        self.sealed
+            .get_mut(at)
+            .or(self.open.as_deref_mut())
+            .expect(IN_A_SEGMENT)
+    }
+}
+
+const IN_A_SEGMENT: &str = "an event between the start and the head is in a segment";
