@@ -128,6 +128,7 @@ const KNOWN: &[&str] = &[
     "idempotency_key",
     "policy",
     "prev",
+    "time",
     "reason",
     "ref",
     "retry_ms",

@@ -21,6 +21,8 @@ pub enum ServerMessage<'a> {
         /// The sequence number of the event before it in its topic: 0 if it is the first, none if
         /// that is not known.
         prev: Option<u64>,
+        /// When it was published, in milliseconds since the Unix epoch.
+        time: Option<u64>,
         /// The topic it was published to.
         topic: Cow<'a, str>,
         /// Its type, if it was given one.
@@ -95,6 +97,7 @@ impl<'a> ServerMessage<'a> {
                 id: fields.text("id")?,
                 seq: fields.number("seq")?,
                 prev: fields.optional_number("prev")?,
+                time: fields.optional_number("time")?,
                 topic: fields.text("topic")?,
                 event: fields.optional_text("event")?,
                 data: fields.text("data")?,
@@ -143,6 +146,7 @@ impl<'a> ServerMessage<'a> {
                 id,
                 seq,
                 prev,
+                time,
                 topic,
                 event,
                 data,
@@ -151,6 +155,7 @@ impl<'a> ServerMessage<'a> {
                 .text("id", id)
                 .number("seq", *seq)
                 .optional_number("prev", *prev)
+                .optional_number("time", *time)
                 .text("topic", topic)
                 .optional_text("event", event.as_deref())
                 .text("data", data)
