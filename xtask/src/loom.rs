@@ -16,5 +16,5 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
     if count.passed == 0 {
         bail!("no loom model ran; they are the tests of backpressure whose names begin with loom_");
     }
-    Ok(format!("{} models", count.passed))
+    Ok(count.to_string())
 }

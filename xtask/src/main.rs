@@ -22,41 +22,7 @@ use anyhow::{Result, bail};
 use report::Report;
 use workspace::Workspace;
 
-const HELP: &str = "\
-The tasks of this workspace. People and CI use the same ones.
-
-Usage: cargo xtask <task>
-
-  test [CRATE..] [-- ARGS..]
-        Installs what the tests need, then runs every test: the protocol and store
-        crates with each set of features, the glue, the binary end to end. With CRATE
-        only that crate's; ARGS go to the test programs.
-            cargo xtask test ws-proto -- close
-        Tools: curl, Chromium, Node and Python by apt-get (as root, or by sudo where it
-        asks no password; else the task fails and prints the command), and under
-        target/tools what npm and pip bring. Nothing is ever skipped.
-
-  tools
-        Only installs them, so that plain `cargo test -p CRATE` works from then on.
-
-  check [STEP..]
-        Everything else that must hold. All steps run, then a table. Steps:
-            fmt     cargo fmt --check
-            clippy  each crate by itself, all targets, warnings are errors
-            layers  which crate may reach which (docs/ARCHITECTURE.md, xtask/src/layers.rs)
-            tidy    rules of the source that no compiler knows (xtask/src/tidy.rs)
-            docs    rustdoc, warnings are errors
-            loom    every interleaving of the models in backpressure
-        `cargo xtask layers`, `tidy` and `loom` also run alone.
-
-  tidy --bless
-        Accepts the present sources as described by the docs: rewrites the hashes in
-        docs/*.md lines `<!-- source: PATH fnv1a64:HEX -->`. Read the doc first.
-
-  ci    test, then check, in one table. What CI runs.
-
-CARGO_TARGET_DIR is honoured, the tools move with it.
-";
+const HELP: &str = include_str!("help.txt");
 
 fn main() -> ExitCode {
     match run() {

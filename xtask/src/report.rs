@@ -27,9 +27,10 @@ impl Report {
         if let Err(why) = &outcome {
             eprintln!("{name} failed: {why}");
         }
+        let (name, took) = (name.trim_end().to_owned(), start.elapsed());
         self.steps.push(Step {
-            name: name.to_owned(),
-            took: start.elapsed(),
+            name,
+            took,
             outcome,
         });
     }
@@ -52,30 +53,19 @@ impl Report {
     }
 
     fn table(&self) -> String {
-        let width = self
-            .steps
-            .iter()
-            .map(|step| step.name.len())
-            .max()
-            .unwrap_or(0);
-        let mut table = String::new();
-        for Step {
-            name,
-            took,
-            outcome,
-        } in &self.steps
-        {
-            let (verdict, note) = match outcome {
+        let width = self.steps.iter().map(|step| step.name.len()).max();
+        let width = width.unwrap_or(0);
+        let line = |step: &Step| {
+            let (verdict, note) = match &step.outcome {
                 Ok(note) => ("ok    ", note),
                 Err(why) => ("FAILED", why),
             };
-            let (minutes, seconds) = (took.as_secs() / 60, took.as_secs() % 60);
-            let note = note.lines().next().unwrap_or_default();
+            let (minutes, seconds) = (step.took.as_secs() / 60, step.took.as_secs() % 60);
+            let (name, note) = (&step.name, note.lines().next().unwrap_or_default());
             let line = format!("{name:width$}  {verdict}  {minutes:>3}m {seconds:02}s  {note}");
-            table.push_str(line.trim_end());
-            table.push('\n');
-        }
-        table
+            format!("{}\n", line.trim_end())
+        };
+        self.steps.iter().map(line).collect()
     }
 }
 

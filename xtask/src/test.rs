@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::layers::LOWER;
 use crate::report::Report;
 use crate::tools;
-use crate::workspace::{Count, Workspace, run, run_tests};
+use crate::workspace::{Workspace, run, run_tests};
 
 /// Sets of features, other than the default one, under which a crate is built and tested.
 pub(crate) const FEATURES: [(&str, &str); 3] = [
@@ -17,13 +17,6 @@ pub(crate) const FEATURES: [(&str, &str); 3] = [
 ];
 
 const BINARY: &str = "tidegate";
-
-/// One `cargo test`.
-#[derive(Debug, Eq, PartialEq)]
-struct Suite {
-    name: String,
-    arguments: String,
-}
 
 /// Runs the tests of the crates named, or of all.
 ///
@@ -36,19 +29,11 @@ pub(crate) fn run_suites(
     harness: &[OsString],
     report: &mut Report,
 ) -> Result<()> {
-    let names = workspace
-        .packages
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect::<Vec<_>>();
-    if let Some(unknown) = only.iter().find(|name| !names.contains(name)) {
-        bail!("no crate `{unknown}` here; there are {}", names.join(", "));
+    let all = workspace.names();
+    if let Some(unknown) = only.iter().find(|name| !all.contains(name)) {
+        bail!("no crate `{unknown}` here; there are {}", all.join(", "));
     }
-    let chosen = |name: &str| only.is_empty() || only.contains(&name);
-    let names = names
-        .into_iter()
-        .filter(|name| chosen(name))
-        .collect::<Vec<_>>();
+    let names = if only.is_empty() { &all } else { only };
 
     let mut tools = None;
     if names.iter().any(|name| !LOWER.contains(name)) {
@@ -61,60 +46,47 @@ pub(crate) fn run_suites(
         }
     }
     if names.contains(&BINARY) {
-        report.step("build", || {
-            run(&mut workspace.cargo("build -p tidegate"))?;
-            Ok(String::new())
-        });
+        report.step("build", || run(&mut workspace.cargo("build -p tidegate")));
     }
-    for Suite { name, arguments } in suites(&names) {
+    for (name, arguments) in suites(names) {
         report.step(&name, || {
             let mut command = workspace.cargo(&arguments);
-            command.envs(
-                tools
-                    .iter()
-                    .flatten()
-                    .map(|(variable, path)| (variable, path)),
-            );
+            command.envs(tools.clone().into_iter().flatten());
             if !harness.is_empty() {
                 command.arg("--").args(harness);
             }
-            let Count {
-                passed, ignored, ..
-            } = run_tests(&mut command)?;
-            if passed == 0 && harness.is_empty() {
+            let count = run_tests(&mut command)?;
+            if count.passed == 0 && harness.is_empty() {
                 bail!("it ran no test");
             }
-            let note = if ignored == 0 {
-                String::new()
-            } else {
-                format!(", {ignored} ignored")
-            };
-            Ok(format!("{passed} passed{note}"))
+            Ok(count.to_string())
         });
     }
     Ok(())
 }
 
-fn suites(names: &[&str]) -> Vec<Suite> {
-    let (lower, upper): (Vec<&str>, Vec<_>) = names.iter().partition(|name| LOWER.contains(name));
-    let (binary, glue): (Vec<&str>, Vec<_>) = upper.iter().partition(|name| **name == BINARY);
-    let suite = |name: String, names: &[&str], features: &str| Suite {
-        name,
-        arguments: format!("test --no-fail-fast -p {} {features}", names.join(" -p ")),
-    };
+/// The name and the arguments of each `cargo test`.
+fn suites(names: &[&str]) -> Vec<(String, String)> {
     let mut suites = Vec::new();
-    if !lower.is_empty() {
-        suites.push(suite("lower crates".to_owned(), &lower, ""));
+    let mut suite = |title: &str, features: &str, member: &dyn Fn(&str) -> bool| {
+        let packages = names.iter().filter(|name| member(name));
+        let packages = packages
+            .map(|name| format!(" -p {name}"))
+            .collect::<String>();
+        if !packages.is_empty() {
+            let arguments = format!("test --no-fail-fast{packages} {features}");
+            suites.push((format!("{title} {features}"), arguments));
+        }
+    };
+    let lower = |name: &str| LOWER.contains(&name);
+    suite("lower crates", "", &lower);
+    for (of, features) in FEATURES {
+        suite(of, features, &|name| name == of);
     }
-    for (name, features) in FEATURES.iter().filter(|(name, _)| names.contains(name)) {
-        suites.push(suite(format!("{name} {features}"), &[name], features));
-    }
-    if !glue.is_empty() {
-        suites.push(suite("stores and glue".to_owned(), &glue, ""));
-    }
-    if !binary.is_empty() {
-        suites.push(suite("end to end".to_owned(), &binary, ""));
-    }
+    suite("stores and glue", "", &|name| {
+        !lower(name) && name != BINARY
+    });
+    suite("end to end", "", &|name| name == BINARY);
     suites
 }
 
@@ -123,11 +95,11 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(names: &[&str], expected: &[(&str, &str)]) {
-        let suites = suites(names);
-        let suites = suites
-            .iter()
-            .map(|s| (s.name.as_str(), s.arguments.trim_end()));
+    fn check(names: &[&str], expected: &[&str]) {
+        let suites = suites(names).into_iter().map(|(name, arguments)| {
+            let packages = arguments.trim_start_matches("test --no-fail-fast").trim();
+            format!("{}: {packages}", name.trim())
+        });
         assert_eq!(suites.collect::<Vec<_>>(), expected);
     }
 
@@ -136,36 +108,18 @@ mod tests {
         check(
             &["tidegate", "push-server", "ws-proto", "xtask", "sse-proto"],
             &[
-                (
-                    "lower crates",
-                    "test --no-fail-fast -p ws-proto -p sse-proto",
-                ),
-                (
-                    "sse-proto --all-features",
-                    "test --no-fail-fast -p sse-proto --all-features",
-                ),
-                (
-                    "ws-proto --no-default-features",
-                    "test --no-fail-fast -p ws-proto --no-default-features",
-                ),
-                (
-                    "stores and glue",
-                    "test --no-fail-fast -p push-server -p xtask",
-                ),
-                ("end to end", "test --no-fail-fast -p tidegate"),
+                "lower crates: -p ws-proto -p sse-proto",
+                "sse-proto --all-features: -p sse-proto --all-features",
+                "ws-proto --no-default-features: -p ws-proto --no-default-features",
+                "stores and glue: -p push-server -p xtask",
+                "end to end: -p tidegate",
             ],
         );
     }
 
     #[test]
     fn one_crate_alone_runs_only_its_own_suites() {
-        check(
-            &["replay-store"],
-            &[("lower crates", "test --no-fail-fast -p replay-store")],
-        );
-        check(
-            &["tidegate"],
-            &[("end to end", "test --no-fail-fast -p tidegate")],
-        );
+        check(&["replay-store"], &["lower crates: -p replay-store"]);
+        check(&["tidegate"], &["end to end: -p tidegate"]);
     }
 }

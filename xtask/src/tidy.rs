@@ -15,21 +15,19 @@ const MAX_LINES: usize = 900;
 const GOOD_LINES: usize = 500;
 
 /// Names that say nothing of what is inside.
-const EMPTY_NAMES: [&str; 9] = [
-    "common", "helper", "helpers", "manager", "managers", "misc", "types", "util", "utils",
-];
+const EMPTY_NAMES: &str = " common helper helpers manager managers misc types util utils ";
 
 /// Crates whose errors carry numbers and borrowed data only.
 const PROTOCOL: [&str; 3] = ["sse-proto", "ws-proto", "session-proto"];
 
-/// Macros that do not belong into finished code. Cut in two, for this file is judged as well.
+/// Macros that do not belong in finished code. Cut in two, for this file is judged as well.
 const MACROS: [&str; 3] = [
     concat!("todo", "!("),
     concat!("unimplemented", "!("),
     concat!("dbg", "!("),
 ];
 
-/// What a lower crate takes as an argument instead.
+/// What a lower crate does without.
 const OUTSIDE: [(&str, &str); 6] = [
     (concat!("Instant", "::now"), "takes the time as an argument"),
     (
@@ -38,11 +36,11 @@ const OUTSIDE: [(&str, &str); 6] = [
     ),
     (
         concat!("thread", "::sleep"),
-        "has no sleep, not even in a test: move a virtual clock",
+        "never sleeps, not even in a test: move a virtual clock",
     ),
     (
         concat!("time", "::sleep"),
-        "has no sleep, not even in a test: move a virtual clock",
+        "never sleeps, not even in a test: move a virtual clock",
     ),
     (concat!("std", "::net"), "does no IO"),
     (concat!("std", "::fs"), "does no IO"),
@@ -55,16 +53,16 @@ pub(crate) fn run(workspace: &Workspace) -> Result<String> {
         eprintln!("{finding}");
     }
     if !findings.is_empty() {
-        bail!("{} findings", findings.len());
+        bail!("findings: {}", findings.len());
     }
-    let long = sources
-        .iter()
-        .filter(|source| source.path.ends_with(".rs") && source.text.lines().count() > GOOD_LINES);
-    let long = long.map(|source| source.path.as_str()).collect::<Vec<_>>();
-    if !long.is_empty() {
-        return Ok(format!("over {GOOD_LINES} lines: {}", long.join(", ")));
+    let mut note = format!("{} files", sources.len());
+    for Source { path, text } in &sources {
+        let lines = text.lines().count();
+        if path.ends_with(".rs") && lines > GOOD_LINES {
+            note.push_str(&format!("; split {path}, {lines} lines"));
+        }
     }
-    Ok(format!("{} files", sources.len()))
+    Ok(note)
 }
 
 /// Rewrites the hashes that documents hold of the sources they specify.
@@ -89,16 +87,7 @@ fn inspect(workspace: &Workspace, sources: &[Source]) -> Vec<String> {
         .iter()
         .filter(|package| package.published)
     {
-        let dir = package
-            .dir
-            .strip_prefix(&workspace.root)
-            .unwrap_or(&package.dir);
-        let published = workspace.packages.iter().filter(|other| other.published);
-        let published = published
-            .map(|other| other.name.as_str())
-            .collect::<Vec<_>>();
-        findings.extend(crate_files(&dir.to_string_lossy(), sources));
-        findings.extend(versions(package, &published));
+        findings.extend(published(package, sources));
     }
     findings
 }
@@ -113,20 +102,19 @@ fn rust(Source { path, text }: &Source) -> Vec<String> {
     let lines = text.lines().count();
     if lines > MAX_LINES {
         findings.push(format!(
-            "{path}: {lines} lines; split it by its nouns, {MAX_LINES} is the limit"
+            "{path}: {lines} lines, {MAX_LINES} is the limit: split it"
         ));
     }
-    let mut names = path.strip_suffix(".rs").unwrap_or(path).split('/');
-    if let Some(name) = names.find(|name| EMPTY_NAMES.contains(name)) {
+    let mut names = path.trim_end_matches(".rs").split('/');
+    if let Some(name) = names.find(|name| EMPTY_NAMES.contains(&format!(" {name} "))) {
         findings.push(format!("{path}: `{name}` does not say what is inside"));
     }
-    let in_crates = |names: &[&str]| {
+    let of = |names: &[&str]| {
         names
             .iter()
             .any(|name| path.starts_with(&format!("crates/{name}/")))
     };
-    let (lower, protocol) = (in_crates(&LOWER), in_crates(&PROTOCOL));
-    let of_errors = protocol && path.ends_with("/error.rs");
+    let (lower, protocol_error) = (of(&LOWER), of(&PROTOCOL) && path.ends_with("/error.rs"));
     for (line, number) in text.lines().zip(1..) {
         let mut find = |what: &str| findings.push(format!("{path}:{number}: {what}"));
         if line.contains('\t') || line.ends_with(' ') {
@@ -142,16 +130,13 @@ fn rust(Source { path, text }: &Source) -> Vec<String> {
         if line.starts_with(concat!("#[", "ignore]")) {
             find("say why: #[ignore = \"..\"]");
         }
-        if let Some(name) = MACROS.iter().find(|name| line.contains(**name)) {
-            find(&format!(
-                "{} is unfinished work",
-                name.trim_end_matches('(')
-            ));
+        if MACROS.iter().any(|name| line.contains(name)) {
+            find("unfinished work");
         }
         if lower && let Some((name, rule)) = OUTSIDE.iter().find(|(name, _)| line.contains(name)) {
             find(&format!("{name}: a lower crate {rule}"));
         }
-        if of_errors && (line.contains("String)") || line.contains(": String")) {
+        if protocol_error && (line.contains("String)") || line.contains(": String")) {
             find("an error of a protocol crate carries no String: callers match on its variants");
         }
     }
@@ -163,13 +148,14 @@ fn machine_paths(Source { path, text }: &Source) -> Vec<String> {
     let mut findings = Vec::new();
     for (line, number) in text.lines().zip(1..) {
         for folder in ["work", "root", "home"].map(|name| format!("/{name}/")) {
-            let mut found = line
-                .match_indices(&folder)
-                .map(|(at, _)| line[..at].chars().next_back());
             // After a letter it is the middle of a longer path or of an address.
-            if found
-                .any(|before| before.is_none_or(|c| !c.is_alphanumeric() && !".-_}*/~".contains(c)))
-            {
+            let begins = |at: usize| {
+                line[..at]
+                    .chars()
+                    .next_back()
+                    .is_none_or(|c| " \"'`(=:<".contains(c))
+            };
+            if line.match_indices(&folder).any(|(at, _)| begins(at)) {
                 findings.push(format!(
                     "{path}:{number}: {folder} is a path of one machine"
                 ));
@@ -180,50 +166,37 @@ fn machine_paths(Source { path, text }: &Source) -> Vec<String> {
 }
 
 /// What a published crate has beside its code.
-fn crate_files(dir: &str, sources: &[Source]) -> Vec<String> {
-    let text = |name: &str| {
-        let path = format!("{dir}/{name}");
+fn published(package: &Package, sources: &[Source]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let name = &package.name;
+    let has = |file: &str, good: fn(&str) -> bool| {
+        let path = format!("crates/{name}/{file}");
         sources
             .iter()
-            .find(|source| source.path == path)
-            .map(|source| source.text.as_str())
+            .any(|source| source.path == path && source.text.lines().any(good))
     };
-    let mut findings = Vec::new();
-    if text("README.md").is_none() {
-        findings.push(format!("{dir}: it has no README.md"));
+    if !has("README.md", |_| true) {
+        findings.push(format!("{name}: it has no README.md"));
     }
-    if !text("CHANGELOG.md").is_some_and(|log| log.lines().any(|line| line == "## Unreleased")) {
+    if !has("CHANGELOG.md", |line| line == "## Unreleased") {
         findings.push(format!(
-            "{dir}: it has no CHANGELOG.md with a section `## Unreleased`"
+            "{name}: it has no CHANGELOG.md with a section `## Unreleased`"
         ));
     }
-    let manifest = text("Cargo.toml").unwrap_or_default();
-    let version = manifest.lines().find(|line| line.starts_with("version"));
-    if !version.is_some_and(|line| line.starts_with("version = \"")) {
-        findings.push(format!("{dir}: its Cargo.toml sets no version of its own"));
+    if !has("Cargo.toml", |line| line.starts_with("version = \"")) {
+        findings.push(format!("{name}: its Cargo.toml sets no version of its own"));
+    }
+    for dependency in package
+        .dependencies
+        .iter()
+        .filter(|d| d.ours && !d.dev && !d.versioned)
+    {
+        let of = &dependency.name;
+        findings.push(format!(
+            "{name}: {of} has no version here; write {of}.workspace = true"
+        ));
     }
     findings
-}
-
-/// A published crate can only depend on a published one, by a version; the root manifest has it.
-fn versions(package: &Package, published: &[&str]) -> Vec<String> {
-    let name = &package.name;
-    let normal = package.dependencies.iter().filter(|d| d.ours && !d.dev);
-    normal
-        .filter_map(
-            |d| match (published.contains(&d.name.as_str()), d.versioned) {
-                (true, true) => None,
-                (true, false) => Some(format!(
-                    "{name}: write {}.workspace = true, a path alone cannot be published",
-                    d.name
-                )),
-                (false, _) => Some(format!(
-                    "{name}: it depends on {}, which is not published",
-                    d.name
-                )),
-            },
-        )
-        .collect()
 }
 
 #[cfg(test)]
@@ -238,22 +211,16 @@ mod tests {
         }
     }
 
-    /// The lines at which a Rust file is found wanting; 0 for the file as a whole.
     #[track_caller]
-    fn check(path: &str, text: &str, expected: &[usize]) {
-        let findings = rust(&source(path, text));
-        let line = |finding: &String| {
-            let rest = &finding[path.len() + 1..];
-            rest.split(':')
-                .next()
-                .and_then(|number| number.parse().ok())
-                .unwrap_or(0)
-        };
-        assert_eq!(
-            findings.iter().map(line).collect::<Vec<usize>>(),
-            expected,
-            "{findings:#?}"
-        );
+    fn check(path: &str, text: &str, findings: usize) {
+        let found = rust(&source(path, text));
+        assert_eq!(found.len(), findings, "{path} {text}: {found:#?}");
+    }
+
+    /// A line of a file that is else without fault.
+    #[track_caller]
+    fn check_line(path: &str, line: &str, findings: usize) {
+        check(path, &format!("//! A.\n{line}\n"), findings);
     }
 
     #[test]
@@ -264,105 +231,72 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_what_it_is() {
-        check("crates/x/src/a.rs", "//! A.\nfn f() {}\n", &[]);
-        check("crates/x/tests/a.rs", "use x::y;\n", &[1]);
-        check("crates/x/src/a.rs", "/// A.\nfn f() {}\n", &[1]);
+    fn a_file_says_what_it_is_and_ends_before_it_is_a_book() {
+        check("crates/x/tests/a.rs", "use x::y;\n", 1);
+        check("crates/x/src/a.rs", "/// A.\nfn f() {}\n", 1);
+        check("crates/x/src/a.rs", &"//!\n".repeat(MAX_LINES), 0);
+        check("crates/x/src/a.rs", &"//!\n".repeat(MAX_LINES + 1), 1);
     }
 
     #[test]
-    fn a_file_ends_before_it_has_nine_hundred_lines() {
-        check("src/a.rs", &"//!\n".repeat(MAX_LINES), &[]);
-        check("src/a.rs", &"//!\n".repeat(MAX_LINES + 1), &[0]);
-    }
-
-    #[test]
-    fn names_have_nouns() {
-        check("crates/x/src/frame.rs", "//! A.\n", &[]);
-        check("crates/x/src/utils.rs", "//! A.\n", &[0]);
-        check("crates/x/tests/common/mod.rs", "//! A.\n", &[0]);
-        check("crates/x/src/common_prefix.rs", "//! A.\n", &[]);
+    fn file_and_module_names_are_nouns() {
+        check_line("crates/x/src/frame.rs", "", 0);
+        check_line("crates/x/src/common_prefix.rs", "", 0);
+        check_line("crates/x/src/utils.rs", "", 1);
+        check_line("crates/x/tests/common/mod.rs", "", 1);
     }
 
     #[test]
     fn lints_are_suppressed_by_expect_only() {
-        check(
+        check_line("a.rs", "#[expect(dead_code, reason = \"x\")]", 0);
+        check_line("a.rs", "if policy.allow(x) {}", 0);
+        check_line("a.rs", concat!("#[all", "ow(dead_code)]"), 1);
+        check_line(
             "a.rs",
-            "//! A.\n#[expect(dead_code, reason = \"x\")]\n",
-            &[],
-        );
-        check(
-            "a.rs",
-            concat!("//! A.\n", "#[all", "ow(dead_code)]\n"),
-            &[2],
-        );
-        check(
-            "a.rs",
-            concat!("//! A.\n", "#![cfg_attr(test, all", "ow(dead_code))]\n"),
-            &[2],
-        );
-        check(
-            "a.rs",
-            "//! A.\nif policy.allow(x) {\n// #[allow(x)]\n",
-            &[],
+            concat!("#![cfg_attr(test, all", "ow(dead_code))]"),
+            1,
         );
     }
 
     #[test]
-    fn unfinished_work_is_found() {
-        check(
-            "a.rs",
-            concat!("//! A.\n", "fn f() { to", "do!() }\n", "    db", "g!(x);\n"),
-            &[2, 3],
-        );
-        check(
-            "a.rs",
-            concat!("//! A.\n", "unimplement", "ed!(\"later\")\n"),
-            &[2],
-        );
-    }
-
-    #[test]
-    fn an_ignored_test_says_why() {
-        check("a.rs", concat!("//! A.\n", "#[ign", "ore]\n"), &[2]);
-        check("a.rs", "//! A.\n#[ignore = \"takes an hour\"]\n", &[]);
+    fn unfinished_and_silently_ignored_work_is_found() {
+        check_line("a.rs", concat!("fn f() { to", "do!() }"), 1);
+        check_line("a.rs", concat!("    db", "g!(x);"), 1);
+        check_line("a.rs", concat!("unimplement", "ed!(\"later\")"), 1);
+        check_line("a.rs", concat!("#[ign", "ore]"), 1);
+        check_line("a.rs", "#[ignore = \"takes an hour\"]", 0);
     }
 
     #[test]
     fn lower_crates_have_neither_clock_nor_sleep_nor_io() {
-        let text = concat!(
-            "//! A.\n",
-            "std::thread",
-            "::sleep(d);\n",
-            "let now = Instant",
-            "::now();\n"
+        let (sleep, clock) = (
+            concat!("thread", "::sleep(d);"),
+            concat!("Instant", "::now()"),
         );
-        check("crates/backpressure/tests/a.rs", text, &[2, 3]);
-        check("crates/push-server/tests/a.rs", text, &[]);
-        check(
+        check_line("crates/backpressure/tests/a.rs", sleep, 1);
+        check_line("crates/backpressure/src/a.rs", clock, 1);
+        check_line(
             "crates/sse-proto/src/a.rs",
-            concat!("//! A.\n", "use std", "::net::TcpStream;\n"),
-            &[2],
+            concat!("use std", "::net::TcpStream;"),
+            1,
         );
-        check(
-            "crates/sse-proto/src/a.rs",
-            concat!("//! A.\n", "/// let now = Instant", "::now();\n"),
-            &[],
-        );
+        check_line("crates/sse-proto/src/a.rs", &format!("/// with {clock}"), 0);
+        check_line("crates/push-server/tests/a.rs", sleep, 0);
     }
 
     #[test]
     fn errors_of_protocol_crates_carry_no_strings() {
-        let text =
-            "//! A.\nenum E {\n    Bad(String),\n    Worse { why: String },\n    Code(u16),\n}\n";
-        check("crates/ws-proto/src/error.rs", text, &[3, 4]);
-        check("crates/ws-proto/src/frame.rs", text, &[]);
-        check("crates/push-client/src/error.rs", text, &[]);
+        for field in ["Bad(String),", "Worse { why: String },"] {
+            check_line("crates/ws-proto/src/error.rs", field, 1);
+            check_line("crates/push-client/src/error.rs", field, 0);
+        }
+        check_line("crates/ws-proto/src/error.rs", "Code(u16),", 0);
     }
 
     #[test]
     fn white_space_is_visible() {
-        check("a.rs", "//! A.\n\tlet x = 1;\nlet y = 2; \n", &[2, 3]);
+        check_line("a.rs", "\tlet x = 1;", 1);
+        check_line("a.rs", "let y = 2; ", 1);
     }
 
     #[test]
@@ -377,49 +311,33 @@ mod tests {
     }
 
     #[test]
-    fn a_published_crate_has_a_readme_a_changelog_and_a_version() {
-        let files = |log: &str, version: &str| {
-            vec![
-                source("crates/x/README.md", "# x\n"),
-                source("crates/x/CHANGELOG.md", log),
-                source("crates/x/Cargo.toml", version),
-            ]
-        };
-        let good = files(
-            "# Changelog\n\n## Unreleased\n",
-            "[package]\nversion = \"0.1.0\"\n",
-        );
-        assert_eq!(crate_files("crates/x", &good), [""; 0]);
-        assert_eq!(
-            crate_files("crates/x", &files("", "version.workspace = true\n")).len(),
-            2
-        );
-        assert_eq!(crate_files("crates/y", &good).len(), 3);
-    }
-
-    #[test]
-    fn published_crates_depend_on_each_other_by_version() {
+    fn a_published_crate_has_its_files_a_version_and_dependencies_by_version() {
         let package = |versioned| Package {
             name: "x".to_owned(),
-            dir: "crates/x".into(),
             published: true,
-            dependencies: vec![
-                Dependency {
+            dir: "crates/x".into(),
+            dependencies: [(false, versioned), (true, false)]
+                .map(|(dev, versioned)| Dependency {
                     name: "y".to_owned(),
-                    dev: false,
+                    dev,
                     ours: true,
                     versioned,
-                },
-                Dependency {
-                    name: "kit".to_owned(),
-                    dev: true,
-                    ours: true,
-                    versioned: false,
-                },
-            ],
+                })
+                .into(),
         };
-        assert_eq!(versions(&package(true), &["x", "y"]), [""; 0]);
-        assert_eq!(versions(&package(false), &["x", "y"]).len(), 1);
-        assert_eq!(versions(&package(true), &["x"]).len(), 1);
+        let files = [
+            source("crates/x/README.md", "# x\n"),
+            source("crates/x/CHANGELOG.md", "# Changelog\n\n## Unreleased\n"),
+            source("crates/x/Cargo.toml", "[package]\nversion = \"0.1.0\"\n"),
+        ];
+        assert_eq!(published(&package(true), &files), [""; 0]);
+        assert_eq!(published(&package(false), &files).len(), 1);
+        let bad = ["# x", "# Changelog", "version.workspace = true"];
+        for (at, text) in bad.into_iter().enumerate().skip(1) {
+            let mut files = files.each_ref().map(|file| source(&file.path, &file.text));
+            files[at].text = text.to_owned();
+            assert_eq!(published(&package(true), &files).len(), 1, "{text}");
+        }
+        assert_eq!(published(&package(true), &files[1..]).len(), 1);
     }
 }

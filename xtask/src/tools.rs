@@ -12,28 +12,20 @@ use crate::workspace::{Workspace, run};
 const NPM: &str = "playwright-core@1.61.1";
 
 /// `websockets`, `httpx-sse`, and what they depend on.
-const PYTHON: [&str; 9] = [
-    "websockets==17.4",
-    "httpx-sse==0.4.3",
-    "httpx==0.28.1",
-    "anyio==4.16.0",
-    "certifi==2026.10.18",
-    "h11==0.16.0",
-    "httpcore==1.0.9",
-    "idna==3.20",
-    "typing_extensions==4.16.0",
-];
+const PYTHON: &str = "websockets==17.4 httpx-sse==0.4.3 httpx==0.28.1 \
+    anyio==4.16.0 certifi==2026.10.18 h11==0.16.0 httpcore==1.0.9 idna==3.20 \
+    typing_extensions==4.16.0";
 
-/// A program that Debian brings, and the package it is in.
+/// A command that works where the tests can run, and the Debian package that brings it.
 const SYSTEM: [(&str, &str); 8] = [
-    ("cc", "build-essential"),
-    ("make", "build-essential"),
-    ("git", "git"),
-    ("curl", "curl"),
-    ("chromium", "chromium"),
-    ("node", "nodejs"),
-    ("npm", "npm"),
-    ("python3", "python3"),
+    ("command -v cc && command -v make", "build-essential"),
+    ("command -v git", "git"),
+    ("command -v curl", "curl"),
+    ("command -v chromium", "chromium"),
+    ("command -v node", "nodejs"),
+    ("command -v npm", "npm"),
+    ("command -v python3", "python3"),
+    ("python3 -c 'import ensurepip, venv'", "python3-venv"),
 ];
 
 /// Where each tool is, as the environment variables that `testkit::tool` reads.
@@ -46,14 +38,39 @@ pub(crate) type Tools = [(&'static str, PathBuf); 5];
 /// When something cannot be installed; it names the command that would do it.
 pub(crate) fn install(workspace: &Workspace) -> Result<Tools> {
     install_system(workspace)?;
-    let dir = workspace.target.join("tools");
-    let node_modules = install_npm(workspace, &dir.join("node"))?;
-    let python = install_python(workspace, &dir.join("python"))?;
+    let (node, venv) = (
+        workspace.target.join("tools/node"),
+        workspace.target.join("tools/python"),
+    );
+    let python = venv.join("bin/python");
+    once(&node, NPM, || {
+        let mut npm = workspace.command("npm");
+        npm.args([
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--no-save",
+            "--ignore-scripts",
+        ]);
+        run(npm.arg("--prefix").arg(&node).arg(NPM))
+    })?;
+    once(&venv, PYTHON, || {
+        run(workspace.command("python3").args(["-m", "venv"]).arg(&venv))?;
+        let pip = || {
+            let mut pip = workspace.command(&python);
+            pip.args(["-m", "pip", "--disable-pip-version-check"]);
+            pip
+        };
+        run(pip()
+            .args(["install", "--quiet", "--no-deps"])
+            .args(PYTHON.split_whitespace()))?;
+        run(pip().arg("check"))
+    })?;
     let tools = [
-        ("TIDEGATE_TEST_CHROMIUM", program("chromium")?),
-        ("TIDEGATE_TEST_CURL", program("curl")?),
-        ("TIDEGATE_TEST_NODE", program("node")?),
-        ("TIDEGATE_TEST_NODE_MODULES", node_modules),
+        ("TIDEGATE_TEST_CHROMIUM", find("chromium")?),
+        ("TIDEGATE_TEST_CURL", find("curl")?),
+        ("TIDEGATE_TEST_NODE", find("node")?),
+        ("TIDEGATE_TEST_NODE_MODULES", node.join("node_modules")),
         ("TIDEGATE_TEST_PYTHON", python),
     ];
     for (variable, path) in &tools {
@@ -63,90 +80,50 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Tools> {
 }
 
 fn install_system(workspace: &Workspace) -> Result<()> {
-    let missing = missing_packages(workspace);
-    if missing.is_empty() {
+    let shell = |line: &str| {
+        let mut shell = workspace.command("sh");
+        shell.args(["-c", line]);
+        shell
+    };
+    let works = |line: &str| {
+        shell(line)
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    let missing = || {
+        let absent = SYSTEM.iter().filter(|(line, _)| !works(line));
+        absent
+            .map(|(_, package)| *package)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let packages = missing();
+    if packages.is_empty() {
         return Ok(());
     }
-    let install = format!(
-        "apt-get install -y --no-install-recommends {}",
-        missing.join(" ")
-    );
-    let sudo: &[&str] = if ask(workspace, "id", &["-u"]).is_some_and(|id| id.trim() == "0") {
-        &[]
-    } else if ask(workspace, "sudo", &["-n", "true"]).is_some() {
-        &["sudo", "-n"]
-    } else {
-        bail!("the tests need what is not installed here; run: sudo {install}");
+    let install = format!("install -y --no-install-recommends {packages}");
+    let sudo = match () {
+        () if !works("command -v apt-get") => {
+            bail!("not installed here: {packages}; on Debian it would be: apt-get {install}")
+        }
+        () if works("[ $(id -u) = 0 ]") => "",
+        () if works("sudo -n true") => "sudo -n ",
+        () => bail!("not installed here: {packages}; run: sudo apt-get {install}"),
     };
-    if find("apt-get").is_none() {
-        bail!("the tests need what is not installed here; on Debian it would be: {install}");
+    for verb in ["update", &install] {
+        // It asks nothing, and waits for another apt to finish.
+        let options = "-o DPkg::Lock::Timeout=600";
+        let line = format!("{sudo}env DEBIAN_FRONTEND=noninteractive apt-get {options} {verb}");
+        run(&mut shell(&line))?;
     }
-    for line in ["apt-get update", &install] {
-        // Another apt may hold the lock; the front end asks nothing.
-        let words = ["env", "DEBIAN_FRONTEND=noninteractive"];
-        let line = line.split(' ').chain(["-o", "DPkg::Lock::Timeout=600"]);
-        let words = sudo
-            .iter()
-            .copied()
-            .chain(words)
-            .chain(line)
-            .collect::<Vec<_>>();
-        run(workspace.command(words[0]).args(&words[1..]))?;
+    match missing() {
+        still if still.is_empty() => Ok(()),
+        still => bail!("apt-get brought nothing for: {still}; look at PATH"),
     }
-    match missing_packages(workspace).as_slice() {
-        [] => Ok(()),
-        still => bail!(
-            "installed, yet not found on PATH: what {} should bring",
-            still.join(", ")
-        ),
-    }
-}
-
-fn missing_packages(workspace: &Workspace) -> Vec<&'static str> {
-    let absent = SYSTEM.iter().filter(|(name, _)| find(name).is_none());
-    let mut packages = absent.map(|(_, package)| *package).collect::<Vec<_>>();
-    packages.dedup();
-    if ask(workspace, "python3", &["-c", "import ensurepip, venv"]).is_none() {
-        packages.push("python3-venv");
-    }
-    packages
-}
-
-fn install_npm(workspace: &Workspace, dir: &Path) -> Result<PathBuf> {
-    once(dir, NPM, || {
-        let options = [
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--no-save",
-            "--ignore-scripts",
-            "--prefix",
-        ];
-        run(workspace.command("npm").args(options).arg(dir).arg(NPM))
-    })?;
-    Ok(dir.join("node_modules"))
-}
-
-fn install_python(workspace: &Workspace, dir: &Path) -> Result<PathBuf> {
-    let python = dir.join("bin/python");
-    once(dir, &PYTHON.join(" "), || {
-        run(workspace.command("python3").args(["-m", "venv"]).arg(dir))?;
-        let pip = [
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--quiet",
-        ];
-        run(workspace.command(&python).args(pip).args(PYTHON))?;
-        run(workspace.command(&python).args(["-m", "pip", "check"]))
-    })?;
-    Ok(python)
 }
 
 /// Fills `dir` by `install` unless a mark in it says that exactly `wanted` is there.
-fn once(dir: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+fn once(dir: &Path, wanted: &str, install: impl FnOnce() -> Result<String>) -> Result<()> {
     let mark = dir.join("installed.txt");
     if fs::read_to_string(&mark).is_ok_and(|present| present == wanted) {
         return Ok(());
@@ -159,24 +136,12 @@ fn once(dir: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Resul
     fs::write(mark, wanted).context("marking what is installed")
 }
 
-/// The output of a command, if it could be run and succeeded.
-fn ask(workspace: &Workspace, program: &str, arguments: &[&str]) -> Option<String> {
-    let output = workspace.command(program).args(arguments).output().ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn program(name: &str) -> Result<PathBuf> {
-    find(name).with_context(|| format!("{name} is not on PATH"))
-}
-
-fn find(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .map(|dir| dir.join(name))
+fn find(program: &str) -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut files = env::split_paths(&path).map(|dir| dir.join(program));
+    files
         .find(|file| file.is_file())
+        .with_context(|| format!("{program} is not on PATH"))
 }
 
 #[cfg(test)]
@@ -190,7 +155,11 @@ mod tests {
         let mut ask = |wanted: &str, works: bool| {
             let _ = once(&dir, wanted, || {
                 runs += 1;
-                if works { Ok(()) } else { bail!("offline") }
+                if works {
+                    Ok(String::new())
+                } else {
+                    bail!("offline")
+                }
             });
             runs
         };

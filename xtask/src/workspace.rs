@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -85,10 +87,18 @@ impl Workspace {
         })
     }
 
-    /// A command that runs at the root of the workspace.
-    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        command.current_dir(&self.root);
+    /// The names of our crates.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.packages
+            .iter()
+            .map(|package| package.name.as_str())
+            .collect()
+    }
+
+    /// A command that runs at the root of the workspace and reads nothing.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.root).stdin(Stdio::null());
         command
     }
 
@@ -100,64 +110,46 @@ impl Workspace {
     }
 }
 
-fn cargo_program() -> PathBuf {
-    env::var_os("CARGO")
-        .unwrap_or_else(|| "cargo".into())
-        .into()
+fn cargo_program() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Prints a command and runs it to its end.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
-    announce(command);
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| missing(command))?;
+/// Prints a command and runs it to its end. There is nothing to note.
+pub(crate) fn run(command: &mut Command) -> Result<String> {
+    eprintln!("$ {}", words(command));
+    let status = command.status().with_context(|| words(command))?;
     if !status.success() {
         bail!("{} ended with {status}", words(command));
     }
-    Ok(())
+    Ok(String::new())
 }
 
 /// Runs a command and hands back what it wrote to its standard output.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| missing(command))?;
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| words(command))?;
     if !output.status.success() {
         bail!("{} ended with {}", words(command), output.status);
     }
-    String::from_utf8(output.stdout).with_context(|| format!("the output of {}", words(command)))
+    String::from_utf8(output.stdout).with_context(|| words(command))
 }
 
 /// Runs `cargo test`, passes its output on, and counts the tests.
 pub(crate) fn run_tests(command: &mut Command) -> Result<Count> {
-    announce(command);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| missing(command))?;
+    eprintln!("$ {}", words(command));
+    let child = command.stdout(Stdio::piped()).spawn();
+    let mut child = child.with_context(|| words(command))?;
     let mut count = Count::default();
-    if let Some(stdout) = child.stdout.take() {
-        let mut out = std::io::stdout().lock();
-        for line in BufReader::new(stdout).split(b'\n') {
-            let line = line?;
-            out.write_all(&line)?;
-            out.write_all(b"\n")?;
-            count.add(&String::from_utf8_lossy(&line));
-        }
-        out.flush()?;
+    let mut out = std::io::stdout().lock();
+    for line in BufReader::new(child.stdout.take().context("stdout")?).split(b'\n') {
+        let mut line = line?;
+        count.add(&String::from_utf8_lossy(&line));
+        line.push(b'\n');
+        out.write_all(&line)?;
     }
     let status = child.wait()?;
     if count.failed > 0 {
-        bail!(
-            "{} of {} tests failed",
-            count.failed,
-            count.passed + count.failed
-        );
+        bail!("{} failed, {count}", count.failed);
     }
     if !status.success() {
         bail!("{} ended with {status}", words(command));
@@ -169,8 +161,8 @@ pub(crate) fn run_tests(command: &mut Command) -> Result<Count> {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Count {
     pub(crate) passed: u64,
-    pub(crate) failed: u64,
-    pub(crate) ignored: u64,
+    failed: u64,
+    ignored: u64,
 }
 
 impl Count {
@@ -179,45 +171,45 @@ impl Count {
             return;
         };
         let of = |what: &str| {
-            let (number, _) = result.split_once(&format!(" {what};"))?;
-            number.rsplit(' ').next()?.parse::<u64>().ok()
+            let (before, _) = result.split_once(what)?;
+            before.rsplit(' ').next()?.parse::<u64>().ok()
         };
-        self.passed += of("passed").unwrap_or(0);
-        self.failed += of("failed").unwrap_or(0);
-        self.ignored += of("ignored").unwrap_or(0);
+        self.passed += of(" passed;").unwrap_or(0);
+        self.failed += of(" failed;").unwrap_or(0);
+        self.ignored += of(" ignored;").unwrap_or(0);
     }
 }
 
-fn announce(command: &Command) {
-    eprintln!("$ {}", words(command));
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed", self.passed)?;
+        if self.ignored > 0 {
+            write!(f, ", {} ignored", self.ignored)?;
+        }
+        Ok(())
+    }
 }
 
-/// The command as a person would type it, with the variables set for it.
+/// The command as a person would type it at the root, with the variables that decide what it does.
 fn words(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
-    let variables = command
-        .get_envs()
-        .filter(|(name, _)| !name.to_string_lossy().starts_with("TIDEGATE_TEST_"))
-        .filter_map(|(name, value)| Some(format!("{}={:?}", name.to_string_lossy(), value?)));
-    let arguments = command
-        .get_args()
-        .map(|argument| argument.to_string_lossy().into_owned());
-    variables
-        .chain([program.into_owned()])
-        .chain(arguments)
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-fn missing(command: &Command) -> String {
-    format!("cannot start {}", command.get_program().to_string_lossy())
+    let mut words = Vec::new();
+    for (name, value) in command.get_envs() {
+        let name = name.to_string_lossy();
+        if let Some(value) = value.filter(|_| !name.starts_with("TIDEGATE_TEST_")) {
+            words.push(format!("{name}={value:?}"));
+        }
+    }
+    let program = Path::new(command.get_program()).file_name();
+    for word in program.into_iter().chain(command.get_args()) {
+        words.push(word.to_string_lossy().into_owned());
+    }
+    words.join(" ")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -248,21 +240,19 @@ mod tests {
 
     #[test]
     fn metadata_tells_dev_and_path_only_dependencies_apart() {
-        let metadata = serde_json::json!({
-            "workspace_root": "/w", "target_directory": "/t",
-            "packages": [
-                { "name": "a", "manifest_path": "/w/crates/a/Cargo.toml", "publish": null, "dependencies": [
-                    { "name": "b", "kind": "dev", "req": "*" },
-                    { "name": "tokio", "kind": null, "req": "^1" } ] },
-                { "name": "b", "manifest_path": "/w/crates/b/Cargo.toml", "publish": [], "dependencies": [] }
-            ]
-        });
+        let b = json!({ "name": "b", "kind": "dev", "req": "*" });
+        let tokio = json!({ "name": "tokio", "kind": null, "req": "^1" });
+        let a = json!({ "name": "a", "publish": null, "dependencies": [b, tokio],
+            "manifest_path": "/w/crates/a/Cargo.toml" });
+        let b = json!({ "name": "b", "publish": [], "dependencies": [],
+            "manifest_path": "/w/crates/b/Cargo.toml" });
+        let metadata =
+            json!({ "workspace_root": "/w", "target_directory": "/t", "packages": [a, b] });
         let workspace = Workspace::parse(&metadata).unwrap();
         let [a, b] = &workspace.packages[..] else {
             panic!("two packages")
         };
-        assert!(a.published && !b.published);
-        assert_eq!(a.dir, Path::new("/w/crates/a"));
+        assert!(a.published && !b.published && a.dir == Path::new("/w/crates/a"));
         let [dev, tokio] = &a.dependencies[..] else {
             panic!("two dependencies")
         };

@@ -6,7 +6,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A program, or a folder of programs, that tests need and Cargo does not bring.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,7 +91,7 @@ fn in_tools(relative: &str) -> Option<PathBuf> {
     let target = test
         .ancestors()
         .find(|dir| dir.join("CACHEDIR.TAG").is_file())?;
-    let tool = Path::new(target).join("tools").join(relative);
+    let tool = target.join("tools").join(relative);
     tool.exists().then_some(tool)
 }
 
