@@ -1,6 +1,6 @@
 //! `cargo xtask layers`: which crate may reach which, judged from what Cargo would really build.
 //!
-//! The table below is the one in `docs/ARCHITECTURE.md`. To reach further, change the design first.
+//! The rules are those of `docs/ARCHITECTURE.md`. To reach further, change the design first.
 
 use std::fs;
 

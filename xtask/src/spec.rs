@@ -11,7 +11,7 @@ const REQUIRED: [(&str, &str); 2] = [
         "docs/resume-protocol.md",
         "crates/session-proto/src/envelope",
     ),
-    ("docs/resume-protocol.md", "crates/push-server/src/sse.rs"),
+    ("docs/resume-protocol.md", "crates/push-server/src/form.rs"),
 ];
 
 /// The findings for all documents.
@@ -108,7 +108,7 @@ mod tests {
 
     fn tree(document: &str, envelope: &str) -> Vec<Source> {
         let files = [
-            ("crates/push-server/src/sse.rs", "//! Sse.\n"),
+            ("crates/push-server/src/form.rs", "//! Form.\n"),
             (ENVELOPE, envelope),
             ("docs/resume-protocol.md", document),
         ];
@@ -146,7 +146,7 @@ mod tests {
                 "docs/resume-protocol.md:2: crates/gone.rs is not there",
                 "docs/resume-protocol.md: say \
                  <!-- source: crates/session-proto/src/envelope -->, then bless",
-                "docs/resume-protocol.md: say <!-- source: crates/push-server/src/sse.rs -->, then bless",
+                "docs/resume-protocol.md: say <!-- source: crates/push-server/src/form.rs -->, then bless",
             ]
         );
     }
