@@ -1,0 +1,155 @@
+//! What a subscriber and a publisher can be told.
+
+use core::time::Duration;
+
+/// How events travel to this client.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Transport {
+    /// Server-Sent Events: `GET /events`, one HTTP response that does not end.
+    #[default]
+    Sse,
+    /// WebSocket: `GET /ws` with the subprotocol `tidegate.v1+json`.
+    WebSocket,
+}
+
+/// What to subscribe to and how: the argument of [`Subscriber::new`](crate::Subscriber::new).
+///
+/// ```
+/// use push_client::{SubscribeOptions, Transport};
+///
+/// let mut options = SubscribeOptions::new(["orders/eu", "orders/us"]);
+/// options.after("earliest").transport(Transport::WebSocket);
+/// ```
+#[derive(Clone, Debug)]
+pub struct SubscribeOptions {
+    pub(crate) topics: Vec<String>,
+    pub(crate) after: Option<String>,
+    pub(crate) policy: Option<String>,
+    pub(crate) transport: Transport,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) max_event: usize,
+    pub(crate) backoff_base: Duration,
+    pub(crate) backoff_cap: Duration,
+}
+
+impl SubscribeOptions {
+    /// Subscribes to these topics over Server-Sent Events, from now on.
+    pub fn new<T: Into<String>>(topics: impl IntoIterator<Item = T>) -> Self {
+        Self {
+            topics: topics.into_iter().map(Into::into).collect(),
+            after: None,
+            policy: None,
+            transport: Transport::Sse,
+            idle_timeout: Duration::from_secs(45),
+            connect_timeout: Duration::from_secs(10),
+            max_event: 16 * 1024 * 1024,
+            backoff_base: Duration::from_millis(500),
+            backoff_cap: Duration::from_secs(30),
+        }
+    }
+
+    /// Where to begin: a cursor that an earlier subscriber stored (an event's `id`), `earliest` or
+    /// `latest`. Without it, and with an empty one, the subscription begins with the next event.
+    pub fn after(&mut self, cursor: impl Into<String>) -> &mut Self {
+        self.after = Some(cursor.into()).filter(|cursor| !cursor.is_empty());
+        self
+    }
+
+    /// What the hub does when this subscriber is too slow, for example `drop-oldest`. Without it
+    /// the hub's default holds, `replay`, which loses nothing.
+    pub fn policy(&mut self, policy: impl Into<String>) -> &mut Self {
+        self.policy = Some(policy.into());
+        self
+    }
+
+    /// The transport; Server-Sent Events unless told.
+    pub fn transport(&mut self, transport: Transport) -> &mut Self {
+        self.transport = transport;
+        self
+    }
+
+    /// A connection on which nothing at all arrived for this long is dead, and replaced. 45 s
+    /// unless told: three of the hub's heartbeats.
+    pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// The longest to wait for the connection and the head of the hub's answer. 10 s unless told.
+    pub fn connect_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The largest event, in bytes of its wire form, that is accepted. It is also the bound of
+    /// this subscriber's memory: at most this much, beside two read buffers of 64 KiB and what was
+    /// decoded from one of them. 16 MiB unless told.
+    pub fn max_event(&mut self, bytes: usize) -> &mut Self {
+        self.max_event = bytes;
+        self
+    }
+
+    /// The wait before each attempt to reconnect is drawn evenly from zero to a bound, which is
+    /// `base` at first and doubles with each attempt in a row, up to `cap`. 500 ms and 30 s unless
+    /// told; `cap` may not be above 30 s. What the hub asks for (`retry:`, a drain's delay,
+    /// `Retry-After`) comes on top, up to one hour.
+    pub fn backoff(&mut self, base: Duration, cap: Duration) -> &mut Self {
+        self.backoff_base = base;
+        self.backoff_cap = cap;
+        self
+    }
+}
+
+/// How a [`Publisher`](crate::Publisher) behaves.
+#[derive(Clone, Debug)]
+pub struct PublishOptions {
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) connections: usize,
+    pub(crate) backoff_base: Duration,
+    pub(crate) backoff_cap: Duration,
+}
+
+impl Default for PublishOptions {
+    fn default() -> Self {
+        Self {
+            deadline: None,
+            attempt_timeout: Duration::from_secs(10),
+            connections: 4,
+            backoff_base: Duration::from_millis(500),
+            backoff_cap: Duration::from_secs(30),
+        }
+    }
+}
+
+impl PublishOptions {
+    /// The longest that one publish may take with all its attempts. Without it (`None`, the
+    /// default) a publish is retried until it succeeds or is refused.
+    pub fn deadline(&mut self, deadline: impl Into<Option<Duration>>) -> &mut Self {
+        self.deadline = deadline.into();
+        self
+    }
+
+    /// The longest that one attempt may take before the connection counts as lost. 10 s unless
+    /// told.
+    pub fn attempt_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.attempt_timeout = timeout;
+        self
+    }
+
+    /// How many publishes may be under way at once, each on a connection of its own; the others
+    /// wait. 4 unless told, at least 1. Each connection costs a socket and at most 64 KiB.
+    pub fn connections(&mut self, connections: usize) -> &mut Self {
+        self.connections = connections.max(1);
+        self
+    }
+
+    /// As [`SubscribeOptions::backoff`].
+    pub fn backoff(&mut self, base: Duration, cap: Duration) -> &mut Self {
+        self.backoff_base = base;
+        self.backoff_cap = cap;
+        self
+    }
+}

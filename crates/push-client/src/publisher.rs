@@ -1,0 +1,296 @@
+//! The publisher: each event exactly once, however often it had to be sent.
+
+use core::fmt;
+use core::future::poll_fn;
+use core::task::Poll;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde::Deserialize;
+use session_proto::BackoffConfig;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::error::{ClientError, ConfigError, ConnectionError};
+use crate::http::{Endpoint, HttpConnection, READ_BUFFER, unexpected};
+use crate::options::PublishOptions;
+use crate::reconnect::Reconnect;
+use crate::signal::Failure;
+
+/// One event to publish.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Message {
+    /// The data.
+    pub data: Bytes,
+    /// The event type, if it has one.
+    pub event: Option<String>,
+    /// Of events with the same key a slow subscriber may be handed the latest alone.
+    pub conflate_key: Option<String>,
+    /// Of events with the same key in the same topic the hub stores the first alone. Without one,
+    /// [`Publisher::publish`] makes one up: 128 random bits.
+    pub idempotency_key: Option<String>,
+}
+
+impl Message {
+    /// A message of data alone.
+    pub fn new(data: impl Into<Bytes>) -> Self {
+        Self {
+            data: data.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What the hub says about a published event.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The event's cursor.
+    pub id: String,
+    /// An event with the same idempotency key was there already; the id is its.
+    pub duplicate: bool,
+}
+
+/// Publishes events to a hub and tries again, with the same idempotency key, until the hub has
+/// said that the event is stored or refused.
+///
+/// Publishes may run at the same time; how they come to lie in the log is then up to chance. One
+/// that was answered lies before all that begin later. Connections are kept for the next publish.
+pub struct Publisher {
+    endpoint: Endpoint,
+    options: PublishOptions,
+    backoff: BackoffConfig,
+    /// At most `options.connections`.
+    idle: Mutex<Vec<HttpConnection>>,
+    permits: Semaphore,
+}
+
+impl Publisher {
+    /// A publisher to the hub at `base_url`, like `http://127.0.0.1:8080`, with the default
+    /// options. It connects with the first publish.
+    ///
+    /// # Errors
+    /// If the URL is not one of a hub.
+    pub fn new(base_url: &str) -> Result<Self, ConfigError> {
+        Self::with_options(base_url, PublishOptions::default())
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// If the URL is not one of a hub, or the backoff makes no sense.
+    pub fn with_options(base_url: &str, options: PublishOptions) -> Result<Self, ConfigError> {
+        Ok(Self {
+            endpoint: Endpoint::parse(base_url)?,
+            backoff: BackoffConfig::new(options.backoff_base, options.backoff_cap)?,
+            permits: Semaphore::new(options.connections),
+            options,
+            idle: Mutex::default(),
+        })
+    }
+
+    /// Publishes one event and waits until the hub has stored it. Failing connections and the
+    /// answers 408, 425, 429 and 5xx lead to another attempt after a full-jitter backoff, without
+    /// end unless there is a [deadline](PublishOptions::deadline).
+    ///
+    /// # Errors
+    /// [`Refused`](ClientError::Refused) if the hub refuses the event,
+    /// [`Deadline`](ClientError::Deadline) if it did not answer in time; see [`ClientError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection it uses. The event may or may not have been
+    /// published; publish it again with the same `idempotency_key` to have it published once.
+    pub async fn publish(&self, topic: &str, message: Message) -> Result<Published, ClientError> {
+        let began = Instant::now();
+        let idempotency_key = match &message.idempotency_key {
+            Some(key) => key.clone(),
+            None => random_key()?,
+        };
+        let request = self.request(topic, message, &idempotency_key)?;
+        let deadline = self.options.deadline;
+        let left = || deadline.map(|deadline| deadline.saturating_sub(began.elapsed()));
+        let give_up = |after, attempts, last| {
+            Err(ClientError::Deadline {
+                after,
+                attempts,
+                last,
+                idempotency_key,
+            })
+        };
+
+        let turn = self.permits.acquire();
+        let _permit = match left() {
+            None => turn.await,
+            Some(after) => match timeout(after, turn).await {
+                Ok(permit) => permit,
+                Err(_) => return give_up(after, 0, ConnectionError::Timeout { after }),
+            },
+        };
+        let mut reconnect = Reconnect::new(self.backoff);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let longest = self.options.attempt_timeout;
+            let longest = left().map_or(longest, |left| left.min(longest));
+            let (why, asked) = match timeout(longest, self.attempt(&request)).await {
+                Ok(Ok(published)) => return Ok(published),
+                Ok(Err(Failure::Retry { why, after })) => (why, after),
+                Ok(Err(Failure::Stop(error) | Failure::Violation(error))) => return Err(error),
+                Ok(Err(Failure::Ended)) => {
+                    return Err(unexpected(StatusCode::NO_CONTENT, &HeaderMap::new()));
+                }
+                Err(_) => (ConnectionError::Timeout { after: longest }, None),
+            };
+            if let Some(delay) = asked {
+                reconnect.ask(delay);
+            }
+            let delay = reconnect.next_delay();
+            if let Some(after) = deadline
+                && left().is_some_and(|left| left <= delay)
+            {
+                return give_up(after, attempts, why);
+            }
+            tracing::warn!(%why, retry_in = ?delay, attempts, "publishing again");
+            sleep(delay).await;
+        }
+    }
+
+    /// Sends the request once, and takes the answer.
+    async fn attempt(&self, request: &Request<Full<Bytes>>) -> Result<Published, Failure> {
+        let (mut http, response) = self.send(request).await?;
+        let outcome = if response.status() == StatusCode::OK {
+            let body = http.read(response.into_body(), READ_BUFFER).await?;
+            serde_json::from_slice(&body).map_err(|error| {
+                let detail = error.to_string();
+                Failure::Stop(ClientError::Malformed {
+                    what: "answer to a publish",
+                    detail,
+                })
+            })
+        } else {
+            Err(http.explain(response).await)
+        };
+        self.pool().push(http);
+        outcome
+    }
+
+    /// Sends the request on a kept connection if one still works, and else on a new one. That the
+    /// hub closed an idle connection is no failed attempt.
+    async fn send(
+        &self,
+        request: &Request<Full<Bytes>>,
+    ) -> Result<(HttpConnection, Response<Incoming>), Failure> {
+        loop {
+            let Some(mut http) = self.pool().pop() else {
+                break;
+            };
+            if poll_fn(|cx| Poll::Ready(http.is_usable(cx))).await
+                && let Ok(response) = http.send(request.clone()).await
+            {
+                return Ok((http, response));
+            }
+        }
+        let mut http = HttpConnection::open(&self.endpoint).await?;
+        let response = http.send(request.clone()).await?;
+        Ok((http, response))
+    }
+
+    fn request(
+        &self,
+        topic: &str,
+        message: Message,
+        idempotency_key: &str,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
+        let mut request = self
+            .endpoint
+            .request(Method::POST, "events", &[("topic", topic)])?;
+        let headers = request.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        );
+        for (header, value) in [
+            ("event-type", message.event.as_deref()),
+            ("conflate-key", message.conflate_key.as_deref()),
+            ("idempotency-key", Some(idempotency_key)),
+        ] {
+            if let Some(value) = value {
+                headers.insert(
+                    HeaderName::from_static(header),
+                    header_value(header, value)?,
+                );
+            }
+        }
+        *request.body_mut() = Full::new(message.data);
+        Ok(request)
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Vec<HttpConnection>> {
+        // A panic elsewhere cannot have left the list half changed.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("endpoint", &self.endpoint)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// 128 random bits in hexadecimal digits.
+fn random_key() -> Result<String, ClientError> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bits)))
+}
+
+/// A header value that arrives as it is: HTTP drops spaces at either end.
+fn header_value(header: &'static str, value: &str) -> Result<HeaderValue, ClientError> {
+    let error = ClientError::HeaderValue { header };
+    if value.is_empty() || value.trim_matches([' ', '\t']) != value {
+        return Err(error);
+    }
+    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_128_bits_in_hex_and_differ() {
+        let keys = [random_key().unwrap(), random_key().unwrap()];
+        assert_ne!(keys[0], keys[1]);
+        for key in keys {
+            assert_eq!(key.len(), 32);
+            assert!(key.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+        }
+    }
+
+    #[test]
+    fn values_that_a_header_would_change_are_refused() {
+        for (value, expected) in [
+            ("order.created", true),
+            ("mit Umlaut: ä", true),
+            ("a\tb", true),
+            ("", false),
+            (" a", false),
+            ("a\t", false),
+            ("a\r\nx: y", false),
+            ("a\0", false),
+        ] {
+            assert_eq!(
+                header_value("event-type", value).is_ok(),
+                expected,
+                "{value:?}"
+            );
+        }
+    }
+}
