@@ -111,7 +111,7 @@ impl Decoder {
     /// Takes the next piece of the stream, of any size. Call [`Items::next`] until it is `None`:
     /// nothing is read before.
     #[must_use = "nothing is read until the items are taken"]
-    pub const fn push<'a>(&'a mut self, chunk: &'a [u8]) -> Items<'a> {
+    pub const fn push<'d, 'c>(&'d mut self, chunk: &'c [u8]) -> Items<'d, 'c> {
         Items {
             decoder: self,
             rest: chunk,
@@ -368,12 +368,12 @@ impl Default for Decoder {
 /// It reads on demand: after dropping it early, push [`remaining`](Self::remaining) before anything
 /// else, or that part of the stream is lost.
 #[derive(Debug)]
-pub struct Items<'a> {
-    decoder: &'a mut Decoder,
-    rest: &'a [u8],
+pub struct Items<'d, 'c> {
+    decoder: &'d mut Decoder,
+    rest: &'c [u8],
 }
 
-impl<'a> Items<'a> {
+impl<'c> Items<'_, 'c> {
     /// The next item, or `None` once the whole piece has been read. The item must be let go before
     /// the next one is asked for, so this cannot be an [`Iterator`].
     #[expect(
@@ -391,7 +391,7 @@ impl<'a> Items<'a> {
 
     /// What has not been read yet.
     #[must_use]
-    pub const fn remaining(&self) -> &'a [u8] {
+    pub const fn remaining(&self) -> &'c [u8] {
         self.rest
     }
 }

@@ -1,0 +1,57 @@
+//! Event streams in and out: the conformance vectors, tables, and properties against an oracle.
+
+mod decode;
+mod encode;
+mod limits;
+mod oracle;
+mod vectors;
+
+use sse_proto::{Decoder, Event, Incomplete, Item, Part};
+
+/// An [`Item`] that owns what it holds.
+#[derive(Clone, Debug, PartialEq)]
+enum Seen {
+    Event(Event),
+    Id(String),
+    Retry(u128),
+    Comment(String),
+    TooLarge(Part),
+}
+
+fn event(event: &str, data: &str, id: &str) -> Seen {
+    Seen::Event(Event {
+        event: event.into(),
+        data: data.into(),
+        id: id.into(),
+    })
+}
+
+/// An event of the default type, without an id.
+fn message(data: &str) -> Seen {
+    event("message", data, "")
+}
+
+fn id(id: &str) -> Seen {
+    Seen::Id(id.into())
+}
+
+/// Everything that `decoder` finds in one connection's `chunks`, and what the end cut off.
+fn read(decoder: &mut Decoder, chunks: &[&[u8]]) -> (Vec<Seen>, Incomplete) {
+    let mut seen = Vec::new();
+    for chunk in chunks {
+        let mut items = decoder.push(chunk);
+        while let Some(item) = items.next() {
+            seen.push(match item {
+                Item::Event(event) => Seen::Event(event.to_owned()),
+                Item::Id(id) => Seen::Id(id.into()),
+                Item::Retry(delay) => Seen::Retry(delay.as_millis()),
+                Item::Comment(text) => Seen::Comment(String::from_utf8_lossy(text).into()),
+                Item::TooLarge { part, .. } => Seen::TooLarge(part),
+                other => panic!("an item this test does not know: {other:?}"),
+            });
+        }
+        assert_eq!(items.remaining(), b"");
+    }
+    let incomplete = decoder.finish();
+    (seen, incomplete)
+}
