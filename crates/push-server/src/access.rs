@@ -48,7 +48,11 @@ impl Access {
             Self::Origins(list) => list.iter().any(|each| each.eq_ignore_ascii_case(origin)),
             _ => authority(origin).is_some_and(|it| it.eq_ignore_ascii_case(host)),
         };
-        if allowed { Ok(()) } else { Err(Refusal::Origin) }
+        if allowed {
+            Ok(())
+        } else {
+            Err(Refusal::Origin)
+        }
     }
 }
 
@@ -99,10 +103,22 @@ mod tests {
     #[test]
     fn loopback_refuses_foreign_names_and_foreign_pages() {
         let rule = Access::Loopback;
-        for host in ["localhost:8080", "127.0.0.1:8080", "127.8.0.1", "[::1]:80", "LocalHost"] {
+        for host in [
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "127.8.0.1",
+            "[::1]:80",
+            "LocalHost",
+        ] {
             check(&rule, &[host], &[], Ok(()));
         }
-        for host in ["evil.example:8080", "10.0.0.1:8080", "localhost.evil.example", "[::1]x", ""] {
+        for host in [
+            "evil.example:8080",
+            "10.0.0.1:8080",
+            "localhost.evil.example",
+            "[::1]x",
+            "",
+        ] {
             check(&rule, &[host], &[], Err(Refusal::Host));
         }
         check(&rule, &[], &[], Err(Refusal::Host));
@@ -127,14 +143,29 @@ mod tests {
     fn a_list_of_origins_is_taken_literally() {
         let rule = Access::Origins(vec!["https://app.example".to_owned()]);
         check(&rule, &["hub.example"], &["https://APP.example"], Ok(()));
-        check(&rule, &["hub.example"], &["http://app.example"], Err(Refusal::Origin));
+        check(
+            &rule,
+            &["hub.example"],
+            &["http://app.example"],
+            Err(Refusal::Origin),
+        );
         check(&rule, &["hub.example"], &[], Ok(()));
     }
 
     #[test]
     fn same_host_and_open_do_what_their_names_say() {
-        check(&Access::SameHost, &["hub.example"], &["https://hub.example"], Ok(()));
-        check(&Access::SameHost, &["hub.example"], &["https://x.example"], Err(Refusal::Origin));
+        check(
+            &Access::SameHost,
+            &["hub.example"],
+            &["https://hub.example"],
+            Ok(()),
+        );
+        check(
+            &Access::SameHost,
+            &["hub.example"],
+            &["https://x.example"],
+            Err(Refusal::Origin),
+        );
         check(&Access::Open, &[], &["https://x.example"], Ok(()));
     }
 }

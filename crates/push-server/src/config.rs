@@ -60,7 +60,7 @@ impl HubConfig {
     /// # Errors
     ///
     /// Zero, and anything over [`MAX_HEARTBEAT`], is refused.
-    pub fn heartbeat(mut self, interval: Duration) -> Result<Self, ConfigError> {
+    pub fn heartbeat(&mut self, interval: Duration) -> Result<&mut Self, ConfigError> {
         if interval.is_zero() || interval > MAX_HEARTBEAT {
             return Err(ConfigError::Heartbeat { interval });
         }
@@ -74,7 +74,7 @@ impl HubConfig {
     /// # Errors
     ///
     /// An empty range is refused.
-    pub fn retry_ms(mut self, range: RangeInclusive<u64>) -> Result<Self, ConfigError> {
+    pub fn retry_ms(&mut self, range: RangeInclusive<u64>) -> Result<&mut Self, ConfigError> {
         if range.is_empty() {
             return Err(ConfigError::EmptyRetryRange);
         }
@@ -83,8 +83,7 @@ impl HubConfig {
     }
 
     /// What happens to a subscriber that is too slow, unless it asks for another policy.
-    #[must_use]
-    pub fn policy(mut self, policy: Policy) -> Self {
+    pub fn policy(&mut self, policy: Policy) -> &mut Self {
         self.policy = policy;
         self
     }
@@ -92,46 +91,40 @@ impl HubConfig {
     /// How much of each topic is kept encoded in memory, per wire form in use, for subscribers
     /// that are a little behind. Worst case: its bytes, plus one segment of 64 KiB, for every
     /// topic and form that has a subscriber that is behind.
-    #[must_use]
-    pub fn tail(mut self, tail: LogConfig) -> Self {
+    pub fn tail(&mut self, tail: LogConfig) -> &mut Self {
         self.tail = tail;
         self
     }
 
     /// The largest event data that may be published, in bytes. A publish holds this much while it
     /// is received.
-    #[must_use]
-    pub fn max_event_bytes(mut self, bytes: usize) -> Self {
+    pub fn max_event_bytes(&mut self, bytes: usize) -> &mut Self {
         self.max_event_bytes = bytes;
         self
     }
 
     /// The largest WebSocket message a client may send, in bytes. A connection holds this much
     /// only while such a message arrives.
-    #[must_use]
-    pub fn max_message_bytes(mut self, bytes: usize) -> Self {
+    pub fn max_message_bytes(&mut self, bytes: usize) -> &mut Self {
         self.max_message_bytes = bytes;
         self
     }
 
     /// How many events, and how many bytes of them, one replay page holds. A replaying connection
     /// holds at most one page, encoded.
-    #[must_use]
-    pub fn page(mut self, page: Limit) -> Self {
+    pub fn page(&mut self, page: Limit) -> &mut Self {
         self.page = page;
         self
     }
 
     /// How often the feed asks the store for events that no hint announced. Only a backstop.
-    #[must_use]
-    pub fn poll(mut self, interval: Duration) -> Self {
+    pub fn poll(&mut self, interval: Duration) -> &mut Self {
         self.poll = interval;
         self
     }
 
     /// Which `Host` and `Origin` headers are let in.
-    #[must_use]
-    pub fn access(mut self, access: Access) -> Self {
+    pub fn access(&mut self, access: Access) -> &mut Self {
         self.access = access;
         self
     }

@@ -16,7 +16,7 @@ use crate::form::Form;
 
 /// The [`Tail`] of a hub. Clones share the same logs.
 #[derive(Clone, Debug)]
-pub struct Fanout {
+pub(crate) struct Fanout {
     shared: Arc<Shared>,
 }
 
@@ -94,7 +94,10 @@ impl Fanout {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code that holds the lock can leave the state half changed in a way that matters.
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,16 +108,15 @@ impl State {
         if self.logs.len() < self.sweep_at {
             return;
         }
-        self.logs.retain(|_, forms| {
-            forms.logs.iter().flatten().any(|log| log.readers() > 0)
-        });
+        self.logs
+            .retain(|_, forms| forms.logs.iter().flatten().any(|log| log.readers() > 0));
         self.sweep_at = (self.logs.len() * 2).max(FIRST_SWEEP);
     }
 }
 
 /// The live end of a subscription: a reader in each of its topics' logs.
 #[derive(Debug)]
-pub struct Attached {
+pub(crate) struct Attached {
     pub(crate) readers: Readers,
 }
 

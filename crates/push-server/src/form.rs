@@ -37,9 +37,12 @@ impl Form {
         }
         let (data, encoding) = match str::from_utf8(&event.data) {
             Ok(text) => (Cow::Borrowed(text), None),
-            Err(_) => (Cow::Owned(STANDARD.encode(&event.data)), Some(Encoding::Base64)),
+            Err(_) => (
+                Cow::Owned(STANDARD.encode(&event.data)),
+                Some(Encoding::Base64),
+            ),
         };
-        let message = ServerMessage::Event(envelope::Event {
+        let message = ServerMessage::Event {
             id: event.position.to_string().into(),
             seq: event.position.seq,
             prev: event.prev,
@@ -48,7 +51,7 @@ impl Form {
             event: event.event.as_ref().map(|it| it.as_str().into()),
             data,
             encoding,
-        });
+        };
         if self == Self::WebSocket {
             frame(&message, out);
         } else {
@@ -75,7 +78,11 @@ impl Form {
             Self::WebSocket => frame(
                 &ServerMessage::Subscribed {
                     at: at.map(|at| at.to_string().into()),
-                    topics: topics.topics().iter().map(|it| it.as_str().into()).collect(),
+                    topics: topics
+                        .topics()
+                        .iter()
+                        .map(|it| it.as_str().into())
+                        .collect(),
                 },
                 out,
             ),
@@ -121,7 +128,12 @@ impl Form {
         }
         let mut json = Vec::new();
         message.to_json(&mut json);
-        sse(Some(name), Some(at), Some(&String::from_utf8_lossy(&json)), out);
+        sse(
+            Some(name),
+            Some(at),
+            Some(&String::from_utf8_lossy(&json)),
+            out,
+        );
     }
 }
 

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use backpressure::Policy;
 use replay_store::feed::{Feed, FeedConfig, FeedHandle};
 use replay_store::{After, AnyStore, Append, Appended, ReplayStore, Selector, StoreError};
+use session_proto::{Heartbeat, HeartbeatConfig};
 
 use crate::config::HubConfig;
 use crate::fanout::Fanout;
@@ -54,8 +56,13 @@ impl Hub {
             poll: config.poll,
             page: config.page,
         };
-        let (feed, task) =
-            Feed::start(store.clone(), fanout.clone(), feed_config, tokio::time::sleep).await?;
+        let (feed, task) = Feed::start(
+            store.clone(),
+            fanout.clone(),
+            feed_config,
+            tokio::time::sleep,
+        )
+        .await?;
         tokio::spawn(task);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -81,10 +88,16 @@ impl Hub {
     pub async fn publish(&self, event: Append) -> Result<Appended, StoreError> {
         let limit = self.inner.config.max_event_bytes;
         if event.data.len() > limit {
-            return Err(StoreError::TooLarge { limit });
+            return Err(StoreError::TooLarge {
+                index: 0,
+                bytes: event.data.len(),
+                limit,
+            });
         }
         let mut appended = self.inner.store.append(vec![event]).await?;
-        appended.pop().ok_or(StoreError::OutcomeUnknown)
+        appended.pop().ok_or_else(|| StoreError::OutcomeUnknown {
+            detail: "the store answered no position".into(),
+        })
     }
 
     /// Opens a subscription from a cursor on.
@@ -136,12 +149,22 @@ impl Hub {
         &self.inner.fanout
     }
 
+    /// The timer of a connection that opens now; with a `timeout`, it also judges a silent peer.
+    pub(crate) fn heartbeat(&self, timeout: Option<Duration>) -> Heartbeat {
+        let config = HeartbeatConfig::new(self.inner.config.heartbeat, timeout);
+        // The interval was checked when it was configured, and timeouts are multiples of it.
+        Heartbeat::new(config.expect("a valid heartbeat"), Duration::ZERO)
+    }
+
     /// A reconnection time for one connection, drawn from the configured range.
     pub(crate) fn retry_ms(&self) -> u64 {
         let range = &self.inner.config.retry_ms;
         let width = range.end() - range.start();
         // Without entropy the delays are merely not spread.
         let entropy = getrandom::u64().unwrap_or_default();
-        range.start() + width.checked_add(1).map_or(entropy, |width| entropy % width)
+        range.start()
+            + width
+                .checked_add(1)
+                .map_or(entropy, |width| entropy % width)
     }
 }

@@ -102,7 +102,10 @@ impl Server {
         drop(closing);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         if timeout(GRACE, all_ended).await.is_err() {
-            tracing::warn!(left = connections.len(), "cut connections that did not end in time");
+            tracing::warn!(
+                left = connections.len(),
+                "cut connections that did not end in time"
+            );
             connections.shutdown().await;
         }
     }
@@ -139,11 +142,7 @@ async fn connection(
     }
 }
 
-async fn answer(
-    hub: &Hub,
-    pages: Option<&Pages>,
-    request: Request<Incoming>,
-) -> Response<HubBody> {
+async fn answer(hub: &Hub, pages: Option<&Pages>, request: Request<Incoming>) -> Response<HubBody> {
     if let Some(pages) = pages {
         if let Err(refusal) = hub.config().access.check(request.headers()) {
             return crate::http::problem::Problem::from(refusal).into_response();
@@ -157,7 +156,9 @@ async fn answer(
 
 fn prepare(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
-    let result = socket.set_tcp_nodelay(true).and_then(|()| set_notsent_lowat(&socket));
+    let result = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| set_notsent_lowat(&socket));
     if let Err(error) = result {
         tracing::debug!(%error, "a socket option was refused");
     }

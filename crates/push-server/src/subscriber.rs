@@ -47,7 +47,6 @@ pub struct Subscriber {
 }
 
 enum Phase {
-    Opening,
     Joining(Joining),
     Live(Attached),
     Ended,
@@ -89,7 +88,8 @@ impl Subscriber {
         after: After,
     ) -> Self {
         let generation = hub.fanout().generation();
-        let mut this = Self {
+        let phase = Phase::Joining(join(&hub, &selector, form, after));
+        Self {
             hub,
             id,
             selector,
@@ -98,13 +98,11 @@ impl Subscriber {
             generation,
             position: None,
             last_id: None,
-            phase: Phase::Opening,
+            phase,
             opened: false,
             ready: false,
             scratch: BytesMut::new(),
-        };
-        this.phase = Phase::Joining(this.join(after));
-        this
+        }
     }
 
     /// The topics of this subscription.
@@ -127,7 +125,7 @@ impl Subscriber {
             return false;
         };
         self.selector = selector;
-        self.phase = Phase::Joining(self.join(After::Position(position)));
+        self.join(After::Position(position));
         true
     }
 
@@ -192,20 +190,13 @@ impl Subscriber {
         // The watermark is read first: an event at or below it is in the logs already, so empty
         // readers prove that none is outstanding.
         let watermark = self.hub.fanout().watermark();
-        let idle = attached.readers.is_empty() && attached.readers.is_intact();
+        let idle = attached.readers.lag().events == 0 && attached.readers.is_intact();
         let moved = self.last_id.is_none_or(|last| last.seq < watermark.seq);
         (idle && moved).then_some(watermark)
     }
 
-    fn join(&self, after: After) -> Joining {
-        next_step(Join::new(
-            self.hub.store().clone(),
-            self.hub.feed().clone(),
-            self.selector.clone(),
-            self.form,
-            after,
-            self.hub.config().page,
-        ))
+    fn join(&mut self, after: After) {
+        self.phase = Phase::Joining(join(&self.hub, &self.selector, self.form, after));
     }
 
     fn handle_step(
@@ -285,9 +276,11 @@ impl Subscriber {
                 return Poll::Ready(Ok(chunk.bytes));
             }
             Ok(None) => {
-                return match ready!(readers.poll_ready(cx)) {
-                    Ok(()) | Err(_) => Poll::Ready(Ok(Bytes::new())),
-                };
+                let fanout = self.hub.fanout();
+                // An error is met again, and handled, by the read that follows.
+                let _ready_or_error =
+                    ready!(readers.poll_ready_through(cx, || fanout.watermark().seq));
+                return Poll::Ready(Ok(Bytes::new()));
             }
             Err(ReadError::Evicted) if matches!(self.policy, Policy::DropOldest { .. }) => {
                 return Poll::Ready(Ok(self.jump(watermark)));
@@ -297,7 +290,7 @@ impl Subscriber {
         // The tail went on without us, or began anew: what it no longer holds is in the store, and
         // the store says so where it is not.
         let from = self.position.map_or(After::Latest, After::Position);
-        self.phase = Phase::Joining(self.join(from));
+        self.join(from);
         Poll::Ready(Ok(Bytes::new()))
     }
 
@@ -305,9 +298,8 @@ impl Subscriber {
     fn jump(&mut self, watermark: Position) -> Bytes {
         let mut out = Vec::new();
         if let Phase::Live(attached) = &mut self.phase {
-            let before = attached.readers.lag();
-            let to = attached.readers.jump_within(self.policy.max());
-            let skipped = before.events - attached.readers.lag().events;
+            let to = watermark.seq;
+            let skipped = attached.readers.jump_to(to).events;
             tracing::warn!(
                 subscriber = self.id,
                 policy = self.policy.as_str(),
@@ -339,6 +331,17 @@ impl Subscriber {
             self.position = Some(to);
         }
     }
+}
+
+fn join(hub: &Hub, selector: &Selector, form: Form, after: After) -> Joining {
+    next_step(Join::new(
+        hub.store().clone(),
+        hub.feed().clone(),
+        selector.clone(),
+        form,
+        after,
+        hub.config().page,
+    ))
 }
 
 fn next_step(mut join: Join<Fanout>) -> Joining {

@@ -17,9 +17,6 @@ use crate::form::Form;
 use crate::hub::Hub;
 use crate::sse;
 
-/// The longest idempotency or conflation key, in bytes.
-pub(crate) const MAX_KEY: usize = 255;
-
 /// What a subscription asks for.
 struct Wish {
     selector: Selector,
@@ -34,12 +31,14 @@ pub(super) fn subscribe<B>(hub: &Hub, request: &Request<B>) -> Result<Response<H
         return Ok(sse::response(HubBody::headless()));
     }
     let subscriber = hub.subscribe(wish.selector, wish.form, wish.policy, wish.after);
-    Ok(sse::response(HubBody::events(sse::body(hub, subscriber, wish.form))))
+    Ok(sse::response(HubBody::events(sse::body(
+        hub, subscriber, wish.form,
+    ))))
 }
 
 fn wish<B>(hub: &Hub, request: &Request<B>) -> Result<Wish, Problem> {
     let mut topics = Vec::new();
-    let mut policy = hub.config().policy.clone();
+    let mut policy = hub.config().policy;
     let mut format = None;
     let mut after = After::Latest;
     for pair in query::pairs(request.uri().query().unwrap_or_default()) {
@@ -135,7 +134,7 @@ pub(crate) async fn publish_text(
     }
     hub.publish(event)
         .await
-        .map_err(|error| Problem::from_store(&error, hub.config().max_event_bytes))
+        .map_err(|error| Problem::from_store(&error))
 }
 
 fn one_topic(query: &str) -> Result<Topic, Problem> {
@@ -150,9 +149,8 @@ fn one_topic(query: &str) -> Result<Topic, Problem> {
 }
 
 fn event_type(value: &HeaderValue) -> Result<Option<EventType>, Problem> {
-    let text = str::from_utf8(value.as_bytes()).map_err(|_| {
-        Problem::EventTypeInvalid(replay_store::EventTypeError::ControlCharacter)
-    })?;
+    let text = str::from_utf8(value.as_bytes())
+        .map_err(|_| Problem::EventTypeInvalid(replay_store::EventTypeError::ControlCharacter))?;
     // `message` is what an event without a type is dispatched as.
     if text.is_empty() || text == "message" {
         return Ok(None);
@@ -164,21 +162,24 @@ fn key(headers: &HeaderMap, name: &'static str) -> Result<Option<Arc<str>>, Prob
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    value
-        .to_str()
-        .ok()
-        .and_then(checked_key)
-        .map(Some)
-        .ok_or(Problem::KeyInvalid {
-            header: name,
-            max: MAX_KEY,
-        })
+    // What is not visible ASCII is no key either.
+    checked_key(name, value.to_str().unwrap_or_default()).map(Some)
 }
 
 /// The key, if it is short enough and visible ASCII.
-pub(crate) fn checked_key(text: &str) -> Option<Arc<str>> {
-    let fits = !text.is_empty() && text.len() <= MAX_KEY;
-    (fits && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')).then(|| text.into())
+pub(crate) fn checked_key(name: &'static str, text: &str) -> Result<Arc<str>, Problem> {
+    let fits = !text.is_empty() && text.len() <= Append::MAX_KEY;
+    if fits
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    {
+        return Ok(text.into());
+    }
+    Err(Problem::KeyInvalid {
+        name,
+        max: Append::MAX_KEY,
+    })
 }
 
 async fn read_body<B>(request: Request<B>, limit: usize) -> Result<Bytes, Problem>

@@ -49,10 +49,10 @@ pub enum Problem {
     #[error("the event type is not valid: {0}")]
     EventTypeInvalid(EventTypeError),
     /// A key header is empty, too long, or not visible ASCII.
-    #[error("{header} must be 1 to {max} visible ASCII characters")]
+    #[error("{name} must be 1 to {max} visible ASCII characters")]
     KeyInvalid {
-        /// The header or field.
-        header: &'static str,
+        /// The header or member.
+        name: &'static str,
         /// The longest allowed, in bytes.
         max: usize,
     },
@@ -63,7 +63,9 @@ pub enum Problem {
         limit: usize,
     },
     /// The data is not UTF-8.
-    #[error("the data is not UTF-8 text, and the topic is a text topic; encode binary data, for example as base64")]
+    #[error(
+        "the data is not UTF-8 text, and the topic is a text topic; encode binary data, for example as base64"
+    )]
     NotText,
     /// `encoding` says base64, and the data is not.
     #[error("the data is not valid base64 (RFC 4648 section 4, with padding)")]
@@ -72,7 +74,9 @@ pub enum Problem {
     #[error("the request body ended early")]
     BodyIncomplete,
     /// The `Host` is not one the hub serves.
-    #[error("this Host is not served; a hub in dev mode answers only to localhost, 127.0.0.1 and [::1]")]
+    #[error(
+        "this Host is not served; a hub in dev mode answers only to localhost, 127.0.0.1 and [::1]"
+    )]
     HostForbidden,
     /// The `Origin` may not use the hub.
     #[error("pages of this Origin may not use the hub")]
@@ -158,7 +162,10 @@ impl Problem {
         let mut response = Response::new(HubBody::full(Bytes::from(text)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
             Self::MethodNotAllowed { allow } => {
@@ -166,7 +173,10 @@ impl Problem {
             }
             Self::UpgradeRequired => {
                 headers.insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));
-                headers.insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
+                headers.insert(
+                    http::header::CONNECTION,
+                    HeaderValue::from_static("upgrade"),
+                );
                 headers.insert(
                     http::header::SEC_WEBSOCKET_VERSION,
                     HeaderValue::from_static("13"),
@@ -212,11 +222,11 @@ impl From<crate::access::Refusal> for Problem {
 }
 
 impl Problem {
-    pub(crate) fn from_store(error: &StoreError, limit: usize) -> Self {
+    pub(crate) fn from_store(error: &StoreError) -> Self {
         match error {
-            StoreError::KeyReused => Self::KeyReused,
-            StoreError::TooLarge { .. } => Self::TooLarge { limit },
-            StoreError::OutcomeUnknown => Self::OutcomeUnknown,
+            StoreError::KeyReused { .. } => Self::KeyReused,
+            StoreError::TooLarge { limit, .. } => Self::TooLarge { limit: *limit },
+            StoreError::OutcomeUnknown { .. } => Self::OutcomeUnknown,
             _ => Self::StoreUnavailable,
         }
     }

@@ -2,12 +2,9 @@
 
 mod body;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Response};
-use session_proto::{Heartbeat, HeartbeatConfig};
 
 pub use self::body::{BodyError, EventBody};
 use crate::form::Form;
@@ -20,10 +17,19 @@ use crate::subscriber::Subscriber;
 pub(crate) fn response(body: HubBody) -> Response<HubBody> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(sse_proto::CONTENT_TYPE));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(sse_proto::CACHE_CONTROL));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(sse_proto::CONTENT_TYPE),
+    );
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static(sse_proto::CACHE_CONTROL),
+    );
     let (name, value) = sse_proto::X_ACCEL_BUFFERING;
-    headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    headers.insert(
+        HeaderName::from_static(name),
+        HeaderValue::from_static(value),
+    );
     response
 }
 
@@ -31,13 +37,10 @@ pub(crate) fn body(hub: &Hub, subscriber: Subscriber, form: Form) -> EventBody {
     let retry_ms = hub.retry_ms();
     let mut preamble = Vec::new();
     form.preamble(retry_ms, &mut preamble);
-    EventBody::new(subscriber, heartbeat(hub, None), Bytes::from(preamble), retry_ms)
-}
-
-/// The hub's heartbeat; with a `timeout`, also the judgement that a silent peer is dead.
-pub(crate) fn heartbeat(hub: &Hub, timeout: Option<Duration>) -> Heartbeat {
-    Heartbeat::new(
-        HeartbeatConfig::new(hub.config().heartbeat, timeout).unwrap_or_default(),
-        Duration::ZERO,
+    EventBody::new(
+        subscriber,
+        hub.heartbeat(None),
+        Bytes::from(preamble),
+        retry_ms,
     )
 }

@@ -2,7 +2,7 @@
 
 mod session;
 
-use http::header::HeaderName;
+use http::header::{HeaderName, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use session_proto::envelope::SUBPROTOCOL;
@@ -21,12 +21,20 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
     let headers = request
         .headers()
         .iter()
-        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect::<Vec<_>>();
     let origin = OriginPolicy::Any {
         reason: "the hub's access rule has judged Host and Origin already",
     };
-    let accepted = check_request(request.method().as_str(), headers, &origin, &[SUBPROTOCOL])
-        .map_err(|reject| problem(&reject))?;
+    let method = request.method().as_str();
+    let accepted =
+        check_request(method, headers.iter().copied(), &origin, &[SUBPROTOCOL]).map_err(problem)?;
+    let offered = request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL);
+    if offered && accepted.subprotocol.is_none() {
+        return Err(Problem::UpgradeInvalid {
+            reason: format!("offer the subprotocol {SUBPROTOCOL}, or none"),
+        });
+    }
     let mut response = Response::new(HubBody::full(bytes::Bytes::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     for (name, value) in accepted.response_headers() {
@@ -46,7 +54,7 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
     Ok(response)
 }
 
-fn problem(reject: &Reject) -> Problem {
+fn problem(reject: Reject) -> Problem {
     match reject.status() {
         426 => Problem::UpgradeRequired,
         403 => Problem::OriginForbidden,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt as _};
 use replay_store::{After, Append, EventType, Selector, Topic};
-use session_proto::envelope::{ClientMessage, Encoding, Publish, ServerMessage};
+use session_proto::envelope::{ClientMessage, Encoding, ServerMessage};
 use session_proto::{Beat, Heartbeat};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -21,7 +21,6 @@ use crate::form::{Form, frame};
 use crate::http::events::{checked_key, parse_policy, publish_text};
 use crate::http::problem::Problem;
 use crate::hub::Hub;
-use crate::sse::heartbeat;
 use crate::subscriber::{Subscriber, SubscriberError};
 
 const READ_BUFFER: usize = 8 * 1024;
@@ -72,13 +71,13 @@ enum Wake {
 impl Session {
     fn new(hub: Hub) -> Self {
         let interval = hub.config().heartbeat;
-        let config = ws_proto::Config::default()
-            .max_frame(hub.config().max_message_bytes as u64)
-            .max_message(hub.config().max_message_bytes);
+        let limit = hub.config().max_message_bytes;
+        let mut config = ws_proto::Config::default();
+        config.max_frame(limit).max_message(limit);
         Self {
             connection: Connection::server(config),
-            assembler: Assembler::new(hub.config().max_message_bytes),
-            heartbeat: heartbeat(&hub, Some(interval)),
+            assembler: Assembler::new(limit),
+            heartbeat: hub.heartbeat(Some(interval * 2)),
             started: Instant::now(),
             subscriber: None,
             publishes: FuturesOrdered::new(),
@@ -140,11 +139,14 @@ impl Session {
 
     /// Waits for the next thing to do. Cancel safe, so it may be raced against itself.
     async fn wake(&mut self, reader: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> Wake {
-        let deadline = [self.heartbeat.poll_timeout(), self.connection.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|due| self.started + due);
+        let deadline = [
+            self.heartbeat.poll_timeout(),
+            self.connection.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .map(|due| self.started + due);
         let room = self.publishes.len() < MAX_PUBLISHES;
         let closing = self.connection.is_closing();
         tokio::select! {
@@ -192,7 +194,8 @@ impl Session {
                 if let Some(subscriber) = &mut self.subscriber {
                     self.out.extend_from_slice(&subscriber.beat());
                 }
-                self.connection.ping(b"");
+                // A connection that is closing sends no more pings.
+                let _closing = self.connection.ping(b"");
                 Ok(())
             }
             Some(Beat::Dead) => Err(io::ErrorKind::TimedOut.into()),
@@ -252,13 +255,14 @@ impl Session {
                 policy,
             } => {
                 if self.subscriber.is_some() {
-                    let detail = "resume opens a session and is sent once; use subscribe to add topics";
+                    let detail =
+                        "resume opens a session and is sent once; use subscribe to add topics";
                     return self.error(None, "already_resumed", detail);
                 }
                 let result = select(&topics).and_then(|selector| {
                     let policy = match policy {
                         Some(name) => parse_policy(&self.hub, &name)?,
-                        None => self.hub.config().policy.clone(),
+                        None => self.hub.config().policy,
                     };
                     let after = after.map_or(After::Latest, |id| After::parse(id.as_bytes()));
                     Ok(self.hub.subscribe(selector, Form::WebSocket, policy, after))
@@ -272,19 +276,23 @@ impl Session {
             ClientMessage::Unsubscribe { topics } => {
                 self.change(&topics, |topic, gone| (!gone).then_some(topic));
             }
-            ClientMessage::Publish(publish) => self.publish(publish),
-            ClientMessage::Auth { .. } => {
-                self.error(None, "auth_unused", "this hub asks for no token; do not send one");
+            ClientMessage::Publish { ref reference, .. } => {
+                let reference = reference.as_deref().map(Arc::from);
+                self.publish(reference, append(message));
             }
+            ClientMessage::Auth { .. } => {
+                self.error(
+                    None,
+                    "auth_unused",
+                    "this hub asks for no token; do not send one",
+                );
+            }
+            _ => self.error(None, "unknown_type", "this hub does not know this message"),
         }
     }
 
     /// Adds or removes topics: the subscription goes on from where it stands.
-    fn change<T: AsRef<str>>(
-        &mut self,
-        topics: &[T],
-        keep: impl Fn(Topic, bool) -> Option<Topic>,
-    ) {
+    fn change<T: AsRef<str>>(&mut self, topics: &[T], keep: impl Fn(Topic, bool) -> Option<Topic>) {
         let Some(subscriber) = &mut self.subscriber else {
             let detail = "send resume first; it opens the session";
             return self.error(None, "not_resumed", detail);
@@ -310,14 +318,18 @@ impl Session {
         }
         let answer = ServerMessage::Subscribed {
             at: subscriber.position().map(|at| at.to_string().into()),
-            topics: subscriber.selector().topics().iter().map(|it| it.as_str().into()).collect(),
+            topics: subscriber
+                .selector()
+                .topics()
+                .iter()
+                .map(|it| it.as_str().into())
+                .collect(),
         };
         frame(&answer, &mut self.out);
     }
 
-    fn publish(&mut self, publish: Publish<'_>) {
-        let reference: Option<Arc<str>> = publish.reference.as_deref().map(Arc::from);
-        let append = match append(publish) {
+    fn publish(&mut self, reference: Option<Arc<str>>, append: Result<Append, Problem>) {
+        let append = match append {
             Ok(append) => append,
             Err(problem) => return self.problem(reference.as_deref(), &problem),
         };
@@ -371,30 +383,39 @@ fn select<T: AsRef<str>>(topics: &[T]) -> Result<Selector, Problem> {
     Ok(Selector::new(topics?)?)
 }
 
-fn append(publish: Publish<'_>) -> Result<Append, Problem> {
-    let key = |name, text: Option<_>| match text {
-        None => Ok(None),
-        Some(text) => checked_key(AsRef::<str>::as_ref(&text)).map(Some).ok_or(Problem::KeyInvalid {
-            header: name,
-            max: crate::http::events::MAX_KEY,
-        }),
+fn append(message: ClientMessage<'_>) -> Result<Append, Problem> {
+    let ClientMessage::Publish {
+        topic,
+        event,
+        data,
+        encoding,
+        idempotency_key,
+        conflate_key,
+        ..
+    } = message
+    else {
+        return Err(Problem::TopicMissing);
     };
-    let event = match publish.event.as_deref() {
+    let event = match event.as_deref() {
         None | Some("" | "message") => None,
         Some(name) => Some(EventType::new(name)?),
     };
-    let data = match publish.encoding {
-        None => Bytes::from(publish.data.into_owned()),
+    let data = match encoding {
+        None => data.into_owned().into_bytes(),
         Some(Encoding::Base64) => STANDARD
-            .decode(publish.data.as_bytes())
-            .map(Bytes::from)
+            .decode(data.as_bytes())
             .map_err(|_| Problem::EncodingInvalid)?,
+        Some(_) => return Err(Problem::EncodingInvalid),
     };
     Ok(Append {
-        topic: Topic::new(&publish.topic)?,
+        topic: Topic::new(&topic)?,
         event,
-        data,
-        conflate_key: key("conflate_key", publish.conflate_key)?,
-        idempotency_key: key("idempotency_key", publish.idempotency_key)?,
+        data: data.into(),
+        conflate_key: key("conflate_key", conflate_key.as_deref())?,
+        idempotency_key: key("idempotency_key", idempotency_key.as_deref())?,
     })
+}
+
+fn key(name: &'static str, text: Option<&str>) -> Result<Option<Arc<str>>, Problem> {
+    text.map(|text| checked_key(name, text)).transpose()
 }

@@ -1,0 +1,11 @@
+//! The hub as its users see it: requests in, streams and sessions out, on a memory store.
+//!
+//! Time is virtual and nothing but the last module touches a socket.
+
+mod heartbeat;
+mod publish;
+mod resume;
+mod slow;
+mod sse;
+mod support;
+mod ws;

@@ -1,0 +1,273 @@
+//! A hub on a memory store, and clients that read what it sends.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use backpressure::LogConfig;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use push_server::{Access, Hub, HubBody, HubConfig, websocket};
+use replay_store::{AnyStore, Append, Clock, Epoch, MemoryConfig, MemoryStore, Retention, Topic};
+use serde_json::{Value, json};
+use sse_proto::{Decoder, Item};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use ws_proto::{Assembler, Client, Connection, Kind, MaskSource, Message};
+
+pub const EPOCH: u64 = 0xabc;
+
+/// A store that keeps the newest `events` of each topic.
+pub fn store(epoch: u64, events: usize) -> AnyStore {
+    let mut config = MemoryConfig::default();
+    let mut retention = Retention::default();
+    retention.events(events);
+    config.retention(retention);
+    let now = Arc::new(AtomicU64::new(1_790_000_000_000));
+    let clock = Clock::new(move || now.fetch_add(1, Ordering::Relaxed));
+    AnyStore::new(MemoryStore::new(config, Epoch(epoch), clock))
+}
+
+pub async fn hub() -> Hub {
+    hub_with(HubConfig::new(), store(EPOCH, 10_000)).await
+}
+
+pub async fn hub_with(mut config: HubConfig, store: AnyStore) -> Hub {
+    config.access(Access::Open);
+    Hub::start(config, store).await.unwrap()
+}
+
+pub fn configured(set: impl FnOnce(&mut HubConfig)) -> HubConfig {
+    let mut config = HubConfig::new();
+    set(&mut config);
+    config
+}
+
+pub fn tail(bytes: usize) -> LogConfig {
+    let mut config = LogConfig::default();
+    config.max_bytes(bytes);
+    config
+}
+
+pub fn cursor(seq: u64) -> String {
+    format!("{EPOCH:016x}-{seq}")
+}
+
+pub async fn publish(hub: &Hub, topic: &str, data: &str) -> String {
+    let event = Append::new(Topic::new(topic).unwrap(), data.to_owned());
+    hub.publish(event).await.unwrap().position.to_string()
+}
+
+pub async fn send(hub: &Hub, request: Request<&'static str>) -> Response<HubBody> {
+    hub.handle(request.map(|body| Full::new(Bytes::from(body))))
+        .await
+}
+
+pub async fn get(hub: &Hub, uri: &str, last_event_id: Option<&str>) -> Response<HubBody> {
+    let mut request = Request::get(uri);
+    if let Some(id) = last_event_id {
+        request = request.header("last-event-id", id);
+    }
+    send(hub, request.body("").unwrap()).await
+}
+
+pub async fn text(response: Response<HubBody>) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What an event stream said, block by block.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Got {
+    Event {
+        event: String,
+        data: String,
+        id: String,
+    },
+    Id(String),
+    Retry,
+    Comment(String),
+    /// The connection was cut.
+    Cut,
+    End,
+}
+
+/// An event stream being read.
+pub struct Stream {
+    body: HubBody,
+    decoder: Decoder,
+    got: VecDeque<Got>,
+}
+
+impl Stream {
+    pub async fn open(hub: &Hub, uri: &str, last_event_id: Option<&str>) -> Self {
+        let response = get(hub, uri, last_event_id).await;
+        assert_eq!(response.status(), 200);
+        Self {
+            body: response.into_body(),
+            decoder: Decoder::new().with_comments(true),
+            got: VecDeque::new(),
+        }
+    }
+
+    pub async fn next(&mut self) -> Got {
+        loop {
+            if let Some(got) = self.got.pop_front() {
+                return got;
+            }
+            match self.body.frame().await {
+                None => return Got::End,
+                Some(Err(_)) => return Got::Cut,
+                Some(Ok(frame)) => self.decode(&frame.into_data().unwrap()),
+            }
+        }
+    }
+
+    fn decode(&mut self, bytes: &[u8]) {
+        let mut items = self.decoder.push(bytes);
+        while let Some(item) = items.next() {
+            self.got.push_back(match item {
+                Item::Event(event) => Got::Event {
+                    event: event.event.to_owned(),
+                    data: event.data.to_owned(),
+                    id: event.id.to_owned(),
+                },
+                Item::Id(id) => Got::Id(id.to_owned()),
+                Item::Retry(_) => Got::Retry,
+                Item::Comment(text) => Got::Comment(String::from_utf8_lossy(text).into_owned()),
+                other => panic!("{other:?}"),
+            });
+        }
+    }
+
+    /// The next block that is neither `retry` nor a comment.
+    pub async fn next_block(&mut self) -> Got {
+        loop {
+            match self.next().await {
+                Got::Retry | Got::Comment(_) => {}
+                got => return got,
+            }
+        }
+    }
+
+    /// The next event, whatever the hub says between.
+    pub async fn next_event(&mut self) -> (String, String) {
+        loop {
+            if let Got::Event { event, data, id } = self.next_block().await
+                && !event.starts_with('$')
+            {
+                return (data, id);
+            }
+        }
+    }
+
+    /// The last id that was committed, as a browser would send it.
+    pub fn last_event_id(&self) -> String {
+        self.decoder.last_event_id().to_owned()
+    }
+}
+
+/// A WebSocket client of a session that runs over an in-memory pipe.
+pub struct Socket {
+    io: DuplexStream,
+    connection: Connection<Client<NoMask>>,
+    assembler: Assembler,
+    got: VecDeque<Value>,
+    pub pings: usize,
+    pub closed: Option<(u16, String)>,
+}
+
+/// The in-memory pipe has no proxies to confuse, so masks need not be random here.
+pub struct NoMask;
+
+impl MaskSource for NoMask {
+    fn next_mask(&mut self) -> [u8; 4] {
+        [1, 2, 3, 4]
+    }
+}
+
+impl Socket {
+    pub fn open(hub: &Hub) -> Self {
+        Self::open_with_buffer(hub, 64 * 1024)
+    }
+
+    pub fn open_with_buffer(hub: &Hub, bytes: usize) -> Self {
+        let (io, theirs) = tokio::io::duplex(bytes);
+        tokio::spawn(websocket(hub.clone(), theirs));
+        Self {
+            io,
+            connection: Connection::client(ws_proto::Config::default(), NoMask),
+            assembler: Assembler::new(1 << 24),
+            got: VecDeque::new(),
+            pings: 0,
+            closed: None,
+        }
+    }
+
+    pub async fn resume(hub: &Hub, topics: &[&str], after: Option<&str>) -> Self {
+        let mut socket = Self::open(hub);
+        socket
+            .send(json!({"type": "resume", "topics": topics, "after": after}))
+            .await;
+        socket
+    }
+
+    pub async fn send(&mut self, message: Value) {
+        let mut out = Vec::new();
+        let text = message.to_string();
+        self.connection
+            .send(Kind::Text, text.as_bytes(), &mut out)
+            .unwrap();
+        self.io.write_all(&out).await.unwrap();
+    }
+
+    pub async fn send_raw(&mut self, bytes: &[u8]) {
+        self.io.write_all(bytes).await.unwrap();
+    }
+
+    /// The next message, or `Null` when the connection has ended.
+    pub async fn next(&mut self) -> Value {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            if let Some(message) = self.got.pop_front() {
+                return message;
+            }
+            let Ok(length @ 1..) = self.io.read(&mut buffer).await else {
+                return Value::Null;
+            };
+            self.decode(&mut buffer[..length]);
+            let mut out = Vec::new();
+            self.connection.poll_transmit(&mut out);
+            let _gone = self.io.write_all(&out).await;
+        }
+    }
+
+    fn decode(&mut self, bytes: &mut [u8]) {
+        let mut events = self.connection.push(bytes, Duration::ZERO);
+        while let Some(event) = events.next() {
+            match event.unwrap() {
+                ws_proto::Event::Data(chunk) => {
+                    if let Some(Message::Text(text)) = self.assembler.push(chunk).unwrap() {
+                        self.got.push_back(serde_json::from_str(&text).unwrap());
+                    }
+                }
+                ws_proto::Event::Ping(_) => self.pings += 1,
+                ws_proto::Event::Close(frame) => {
+                    self.closed = Some((frame.code.as_u16(), frame.reason.to_owned()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The next event, whatever the hub says between.
+    pub async fn next_event(&mut self) -> Value {
+        loop {
+            let message = self.next().await;
+            if message["type"] == "event" || message.is_null() {
+                return message;
+            }
+        }
+    }
+}
