@@ -176,7 +176,7 @@ impl Log {
         self.shared().close();
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.owner.0
     }
 }
