@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Position, Topic};
+use crate::{Capabilities, Position, StoreError, Topic};
 
 /// The type of an event, as `EventSource` listeners know it: 1 to 255 bytes, no control characters,
 /// not beginning with `$` (those types belong to the hub).
@@ -131,6 +131,35 @@ pub struct Append {
 impl Append {
     /// The longest idempotency or conflate key, in bytes.
     pub const MAX_KEY: usize = 255;
+
+    /// Checks the sizes of a batch. A store does this before anything else.
+    ///
+    /// # Errors
+    /// The first event whose data or keys are too large.
+    pub fn check_batch(batch: &[Self], capabilities: &Capabilities) -> Result<(), StoreError> {
+        for (index, append) in batch.iter().enumerate() {
+            let (bytes, limit) = (append.data.len(), capabilities.max_event_bytes);
+            if bytes > limit {
+                return Err(StoreError::TooLarge {
+                    index,
+                    bytes,
+                    limit,
+                });
+            }
+            let keys = [&append.conflate_key, &append.idempotency_key];
+            if keys
+                .into_iter()
+                .flatten()
+                .any(|key| key.len() > Self::MAX_KEY)
+            {
+                return Err(StoreError::KeyTooLong {
+                    index,
+                    limit: Self::MAX_KEY,
+                });
+            }
+        }
+        Ok(())
+    }
 
     /// An event with data and nothing else.
     #[must_use]

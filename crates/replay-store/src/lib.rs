@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod any;
+mod epochs;
 mod error;
 mod event;
 pub mod feed;
+mod fingerprint;
 mod gap;
+mod hints;
 mod memory;
 mod page;
 mod position;
@@ -14,10 +17,13 @@ mod store;
 mod topic;
 
 pub use any::AnyStore;
+pub use epochs::{Epochs, Judged};
 pub use error::StoreError;
 pub use event::{Append, Appended, Event, EventType, EventTypeError};
 pub use feed::{Attachment, Feed, FeedClosed, FeedConfig, FeedHandle, Join, JoinError, Step, Tail};
+pub use fingerprint::Fingerprint;
 pub use gap::{Gap, GapReason};
+pub use hints::{HintStream, Hints};
 pub use memory::{MemoryConfig, MemoryStore};
 pub use page::{Bounds, Limit, Page};
 pub use position::{After, CursorError, Epoch, Position};

@@ -10,11 +10,19 @@ use std::time::Duration;
 /// [`Event::cost`](crate::Event::cost) counts them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Retention {
-    pub(crate) events: usize,
-    pub(crate) bytes: u64,
-    pub(crate) age: Duration,
-    pub(crate) log_bytes: u64,
-    pub(crate) idle_topics: usize,
+    /// Events kept per topic.
+    pub events: usize,
+    /// Bytes kept per topic.
+    pub bytes: u64,
+    /// How long an event is kept, in whole milliseconds.
+    pub age: Duration,
+    /// Bytes kept over all topics. This bounds the memory of a memory store, and about the file of
+    /// an embedded one.
+    pub log_bytes: u64,
+    /// How many topics without any retained event are remembered, about 500 bytes each. Beyond
+    /// that, the longest idle one is forgotten, and cursors below its last event are answered with
+    /// a gap on every topic that the store does not know.
+    pub idle_topics: usize,
 }
 
 impl Default for Retention {
@@ -31,37 +39,19 @@ impl Default for Retention {
 }
 
 impl Retention {
-    /// Events kept per topic.
-    pub fn events(&mut self, events: usize) -> &mut Self {
-        self.events = events;
-        self
-    }
+    /// Keeps everything.
+    pub const UNBOUNDED: Self = Self {
+        events: usize::MAX,
+        bytes: u64::MAX,
+        age: Duration::MAX,
+        log_bytes: u64::MAX,
+        idle_topics: usize::MAX,
+    };
 
-    /// Bytes kept per topic.
-    pub fn bytes(&mut self, bytes: u64) -> &mut Self {
-        self.bytes = bytes;
-        self
-    }
-
-    /// How long an event is kept, in whole milliseconds.
-    pub fn age(&mut self, age: Duration) -> &mut Self {
-        self.age = age;
-        self
-    }
-
-    /// Bytes kept over all topics. This bounds the memory of a memory store and, times about 1.3,
-    /// the file of an embedded one.
-    pub fn log_bytes(&mut self, bytes: u64) -> &mut Self {
-        self.log_bytes = bytes;
-        self
-    }
-
-    /// How many topics without any retained event are remembered, about 500 bytes each. Beyond,
-    /// the longest idle one is forgotten, and cursors below its last event are answered with a
-    /// gap on every topic that the store does not know.
-    pub fn idle_topics(&mut self, topics: usize) -> &mut Self {
-        self.idle_topics = topics;
-        self
+    /// The timestamp below which an event is too old at `now_ms`.
+    #[must_use]
+    pub fn oldest_ms(&self, now_ms: u64) -> u64 {
+        oldest_ms(now_ms, self.age)
     }
 }
 
@@ -69,8 +59,10 @@ impl Retention {
 /// an age. About 500 bytes a key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KeyWindow {
-    pub(crate) count: usize,
-    pub(crate) age: Duration,
+    /// Keys remembered over all topics; the oldest goes first. 0 remembers none.
+    pub count: usize,
+    /// How long a key is remembered, in whole milliseconds.
+    pub age: Duration,
 }
 
 impl Default for KeyWindow {
@@ -84,17 +76,16 @@ impl Default for KeyWindow {
 }
 
 impl KeyWindow {
-    /// Keys remembered over all topics; the oldest goes first. 0 remembers none.
-    pub fn count(&mut self, keys: usize) -> &mut Self {
-        self.count = keys;
-        self
+    /// The timestamp below which a key is too old at `now_ms`.
+    #[must_use]
+    pub fn oldest_ms(&self, now_ms: u64) -> u64 {
+        oldest_ms(now_ms, self.age)
     }
+}
 
-    /// How long a key is remembered, in whole milliseconds.
-    pub fn age(&mut self, age: Duration) -> &mut Self {
-        self.age = age;
-        self
-    }
+/// Saturates: an age beyond the clock's range keeps everything.
+fn oldest_ms(now_ms: u64, age: Duration) -> u64 {
+    now_ms.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Tells a store the time: milliseconds since the Unix epoch. Stores read no clock of their own.
