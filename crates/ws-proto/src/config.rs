@@ -1,0 +1,57 @@
+use core::time::Duration;
+
+/// The limits of a connection.
+///
+/// A [`Connection`](crate::Connection) holds no payload, so none of these costs memory by itself;
+/// they bound what is handed on. With an [`Assembler`](crate::Assembler) per connection the worst
+/// case is twice [`max_message`](Self::max_message) (a vector grows by doubling) for each peer that
+/// is in the middle of a message.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    pub(crate) max_frame: u64,
+    pub(crate) max_message: u64,
+    pub(crate) max_fragments: u32,
+    pub(crate) close_timeout: Duration,
+}
+
+impl Config {
+    /// The largest payload of one data frame, in bytes; 1 MiB by default. A larger one is refused
+    /// on its header with [`CloseCode::TOO_BIG`](crate::CloseCode::TOO_BIG).
+    pub fn max_frame(&mut self, bytes: usize) -> &mut Self {
+        self.max_frame = bytes as u64;
+        self
+    }
+
+    /// The largest message over all its fragments, in bytes; 1 MiB by default. The frame that would
+    /// exceed it is refused on its header with [`CloseCode::TOO_BIG`](crate::CloseCode::TOO_BIG).
+    pub fn max_message(&mut self, bytes: usize) -> &mut Self {
+        self.max_message = bytes as u64;
+        self
+    }
+
+    /// The most frames that one message may come in, empty ones counted; 4096 by default, and never
+    /// less than one. A further one is refused on its first byte with
+    /// [`CloseCode::POLICY`](crate::CloseCode::POLICY).
+    pub fn max_fragments(&mut self, count: u32) -> &mut Self {
+        self.max_fragments = count.max(1);
+        self
+    }
+
+    /// How long the closing handshake may take from its first Close frame; 10 s by default. After
+    /// that the connection counts as closed, whatever the peer does.
+    pub fn close_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.close_timeout = timeout;
+        self
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_frame: 1 << 20,
+            max_message: 1 << 20,
+            max_fragments: 4096,
+            close_timeout: Duration::from_secs(10),
+        }
+    }
+}

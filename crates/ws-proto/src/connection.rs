@@ -1,0 +1,419 @@
+use core::time::Duration;
+
+use crate::close::{CloseCode, CloseFrame, Closed, Eof};
+use crate::config::Config;
+use crate::decoder::{Body, Decoder, Piece};
+use crate::error::{ControlError, SendError, Violation};
+use crate::frame::{Header, Kind, OpCode};
+use crate::inline::InlineBytes;
+use crate::lifecycle::Lifecycle;
+use crate::mask::{MaskSource, apply_mask};
+use crate::role::{Client, Role, Server};
+#[cfg(feature = "alloc")]
+use crate::utf8::Utf8;
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+
+/// One end of an established WebSocket connection (RFC 6455).
+///
+/// Bytes go in through [`push`](Self::push), bytes come out of [`poll_transmit`](Self::poll_transmit)
+/// and [`send`](Self::send), time goes in as the time since an origin of the caller's choice, which
+/// must not go backwards. No call blocks, none can be cancelled halfway, and between calls an idle
+/// connection holds no heap.
+///
+/// # Closing
+/// Either [`close`](Self::close), or a Close frame from the peer (answered at once with the same
+/// code), or a [`Violation`] begins to close. From then on nothing is sent but control frames
+/// already queued and the Close frame, and nothing the peer sends is delivered except the first
+/// Close frame. The connection is [`closed`](Self::closed)
+/// - at a server, when both Close frames went over the transport; then close the transport;
+/// - at a client, when the server then ended the transport;
+/// - after a violation, when the Close frame was handed out; close the transport after that, best by
+///   shutting down the sending half and reading on until the peer does so too, since a reset could
+///   overtake the Close frame;
+/// - when the transport ended, or [`Config::close_timeout`] is over.
+#[derive(Debug)]
+pub struct Connection<R: Role> {
+    role: R,
+    config: Config,
+    decoder: Decoder,
+    lifecycle: Lifecycle,
+    /// The fragmented message being sent.
+    sending: Option<Kind>,
+    #[cfg(feature = "alloc")]
+    sending_utf8: Utf8,
+}
+
+/// What a connection received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'b> {
+    /// A part of a message, as much of it as has arrived.
+    Data(Chunk<'b>),
+    /// A ping. The pong is queued.
+    Ping(&'b [u8]),
+    /// A pong, asked for or not.
+    Pong(&'b [u8]),
+    /// The peer's Close frame, the last event of a connection. The answer is queued.
+    Close(CloseFrame<'b>),
+}
+
+/// A part of a message.
+///
+/// Each frame gives at least one chunk, also if it is empty; where chunks are cut otherwise
+/// depends on how the bytes arrived. Text is UTF-8 over all chunks of a message, but a chunk may
+/// begin or end within a character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk<'b> {
+    /// What the message is.
+    pub kind: Kind,
+    /// The bytes, unmasked.
+    pub payload: &'b [u8],
+    /// Whether the message begins here.
+    pub first: bool,
+    /// Whether the message ends here.
+    pub last: bool,
+}
+
+/// Whether a fragmented message goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragment {
+    /// More fragments follow.
+    More,
+    /// This is the last one.
+    Last,
+}
+
+/// A control frame as bytes, ready to be sent: at most 131.
+pub type ControlFrame = InlineBytes<131>;
+
+impl Connection<Server> {
+    /// The server's end of a connection whose opening handshake is over.
+    #[must_use]
+    pub fn server(config: Config) -> Self {
+        Self::new(config, Server)
+    }
+}
+
+impl<M: MaskSource> Connection<Client<M>> {
+    /// The client's end of a connection whose opening handshake is over.
+    #[must_use]
+    pub fn client(config: Config, masks: M) -> Self {
+        Self::new(config, Client(masks))
+    }
+}
+
+impl<R: Role> Connection<R> {
+    fn new(config: Config, role: R) -> Self {
+        Self {
+            role,
+            config,
+            decoder: Decoder::default(),
+            lifecycle: Lifecycle::new(R::CLOSES_TRANSPORT),
+            sending: None,
+            #[cfg(feature = "alloc")]
+            sending_utf8: Utf8::new(),
+        }
+    }
+
+    /// Takes bytes that arrived and returns the events in them.
+    ///
+    /// The bytes are unmasked in place and used up as the events are taken: take them until there
+    /// are none, or keep [`Events::into_rest`] and push it before anything that arrived later.
+    pub fn push<'c, 'b>(&'c mut self, bytes: &'b mut [u8], now: Duration) -> Events<'c, 'b, R> {
+        Events {
+            connection: self,
+            rest: bytes,
+            now,
+        }
+    }
+
+    /// Appends the control frames that are due to `out`: the latest pong, a ping, the Close frame.
+    /// Returns whether there were any.
+    ///
+    /// Write them before data. Pings that arrive faster than this is called are answered once, for
+    /// the latest of them (RFC 6455 section 5.5.3), so a peer cannot make the queue grow.
+    #[cfg(feature = "alloc")]
+    pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        let mut any = false;
+        while let Some(frame) = self.poll_control() {
+            out.extend_from_slice(&frame);
+            any = true;
+        }
+        any
+    }
+
+    /// The next control frame that is due; like `poll_transmit`, one at a time and without heap.
+    pub fn poll_control(&mut self) -> Option<ControlFrame> {
+        let (opcode, mut payload) = self.lifecycle.poll()?;
+        let header = self.header(opcode, payload.len() as u64);
+        if let Some(key) = header.mask {
+            apply_mask(payload.as_mut_slice(), key, 0);
+        }
+        let mut frame = ControlFrame::new();
+        frame.push(&header.encode());
+        frame.push(&payload);
+        Some(frame)
+    }
+
+    /// Appends a whole message as one frame to `out`, after the control frames that are due.
+    ///
+    /// # Errors
+    /// [`SendError`] says why nothing was written; the text of a text message is validated.
+    #[cfg(feature = "alloc")]
+    pub fn send(&mut self, kind: Kind, payload: &[u8], out: &mut Vec<u8>) -> Result<(), SendError> {
+        if kind == Kind::Text && core::str::from_utf8(payload).is_err() {
+            return Err(SendError::InvalidUtf8);
+        }
+        let header = self.start_message(kind, payload.len() as u64)?;
+        self.write(&header, payload, out);
+        Ok(())
+    }
+
+    /// Appends the next fragment of a message to `out`, after the control frames that are due. The
+    /// first fragment begins the message, [`Fragment::Last`] ends it. A character of a text message
+    /// may be cut between fragments.
+    ///
+    /// # Errors
+    /// [`SendError`] says why nothing was written.
+    #[cfg(feature = "alloc")]
+    pub fn send_fragment(
+        &mut self,
+        kind: Kind,
+        fragment: Fragment,
+        payload: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        let mut utf8 = if self.sending.is_some() {
+            self.sending_utf8
+        } else {
+            Utf8::new()
+        };
+        if kind == Kind::Text {
+            utf8.push(payload).map_err(|_| SendError::InvalidUtf8)?;
+            if fragment == Fragment::Last {
+                utf8.finish().map_err(|_| SendError::InvalidUtf8)?;
+            }
+        }
+        let header = self.start_fragment(kind, fragment, payload.len() as u64)?;
+        self.sending_utf8 = utf8;
+        self.write(&header, payload, out);
+        Ok(())
+    }
+
+    /// The header of a whole message of `len` bytes, for callers who write the frame themselves:
+    /// first what [`poll_control`](Self::poll_control) gives, then the header, then the payload,
+    /// masked with [`apply_mask`] if the header has a key. Text must be UTF-8.
+    ///
+    /// # Errors
+    /// [`SendError::Closing`] or [`SendError::MessageUnfinished`].
+    pub fn start_message(&mut self, kind: Kind, len: u64) -> Result<Header, SendError> {
+        if self.is_closing() {
+            return Err(SendError::Closing);
+        }
+        if self.sending.is_some() {
+            return Err(SendError::MessageUnfinished);
+        }
+        Ok(self.header(kind.into(), len))
+    }
+
+    /// The header of the next fragment of a message, otherwise like
+    /// [`start_message`](Self::start_message).
+    ///
+    /// # Errors
+    /// [`SendError::Closing`] or [`SendError::KindChanged`].
+    pub fn start_fragment(
+        &mut self,
+        kind: Kind,
+        fragment: Fragment,
+        len: u64,
+    ) -> Result<Header, SendError> {
+        if self.is_closing() {
+            return Err(SendError::Closing);
+        }
+        let opcode = match self.sending {
+            None => kind.into(),
+            Some(begun) if begun == kind => OpCode::Continuation,
+            Some(_) => return Err(SendError::KindChanged),
+        };
+        self.sending = (fragment == Fragment::More).then_some(kind);
+        let mut header = self.header(opcode, len);
+        header.fin = fragment == Fragment::Last;
+        Ok(header)
+    }
+
+    /// Queues a ping, in place of one that is still queued.
+    ///
+    /// # Errors
+    /// [`ControlError::Closing`], or [`ControlError::TooLong`] for a payload over 125 bytes.
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), ControlError> {
+        if self.is_closing() {
+            return Err(ControlError::Closing);
+        }
+        if payload.len() > 125 {
+            return Err(ControlError::TooLong);
+        }
+        self.lifecycle.ping.set(payload);
+        Ok(())
+    }
+
+    /// Begins to close: queues a Close frame and drops what is unfinished. With
+    /// [`CloseCode::NO_STATUS`] and no reason the frame is empty.
+    ///
+    /// # Errors
+    /// [`ControlError::Closing`] if that has begun already, [`ControlError::InvalidCloseCode`] if
+    /// the code is not [sendable](CloseCode::is_sendable), [`ControlError::TooLong`] for a reason
+    /// over 123 bytes.
+    pub fn close(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+        now: Duration,
+    ) -> Result<(), ControlError> {
+        if self.is_closing() {
+            return Err(ControlError::Closing);
+        }
+        let is_empty = code == CloseCode::NO_STATUS && reason.is_empty();
+        if !is_empty && !code.is_sendable() {
+            return Err(ControlError::InvalidCloseCode);
+        }
+        if reason.len() > 123 {
+            return Err(ControlError::TooLong);
+        }
+        self.lifecycle.close(code, reason, self.deadline(now));
+        Ok(())
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout); changes with any other call.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.lifecycle.deadline()
+    }
+
+    /// Ends a closing handshake that takes too long. Does nothing before its time.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        self.lifecycle.handle_timeout(now);
+    }
+
+    /// The transport ended: nothing more will arrive, nothing more can be sent.
+    pub fn handle_eof(&mut self, how: Eof) {
+        self.lifecycle.handle_eof(how);
+    }
+
+    /// How the connection ended, once it did. What [`poll_transmit`](Self::poll_transmit) gave
+    /// before must be written before the transport is closed.
+    #[must_use]
+    pub fn closed(&self) -> Option<Closed> {
+        self.lifecycle.closed()
+    }
+
+    /// Whether the closing handshake has begun or is over, so that no data can be sent any more.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        !self.lifecycle.is_open()
+    }
+
+    fn deadline(&self, now: Duration) -> Duration {
+        now.saturating_add(self.config.close_timeout)
+    }
+
+    fn header(&mut self, opcode: OpCode, len: u64) -> Header {
+        let mut header = Header::new(opcode, len);
+        header.mask = self.role.next_mask();
+        header
+    }
+
+    #[cfg(feature = "alloc")]
+    fn write(&mut self, header: &Header, payload: &[u8], out: &mut Vec<u8>) {
+        self.poll_transmit(out);
+        let head = header.encode();
+        out.reserve(head.len() + payload.len());
+        out.extend_from_slice(&head);
+        let start = out.len();
+        out.extend_from_slice(payload);
+        if let (Some(key), Some(masked)) = (header.mask, out.get_mut(start..)) {
+            apply_mask(masked, key, 0);
+        }
+    }
+}
+
+/// The events in the bytes of one [`Connection::push`]: a lending iterator.
+#[derive(Debug)]
+#[must_use = "bytes are only decoded as events are taken"]
+pub struct Events<'c, 'b, R: Role> {
+    connection: &'c mut Connection<R>,
+    rest: &'b mut [u8],
+    now: Duration,
+}
+
+impl<'b, R: Role> Events<'_, 'b, R> {
+    /// The next event. After `Some(Err(..))`, and after a Close frame, there are none: what the
+    /// peer sent behind it is dropped.
+    ///
+    /// # Errors
+    /// The peer broke the protocol or a limit. A Close frame with the violation's code is queued,
+    /// unless one was queued before.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the event borrows from the iterator"
+    )]
+    pub fn next(&mut self) -> Option<Result<Event<'_>, Violation>> {
+        loop {
+            let Connection {
+                config,
+                decoder,
+                lifecycle,
+                ..
+            } = &mut *self.connection;
+            if !lifecycle.is_reading() {
+                self.rest = &mut [];
+                return None;
+            }
+            let is_open = lifecycle.is_open();
+            match decoder.next(&mut self.rest, config, R::RECEIVES_MASKED) {
+                Ok(None) => return None,
+                Ok(Some(Piece::Data(chunk))) if is_open => return Some(Ok(Event::Data(chunk))),
+                Ok(Some(Piece::Control(opcode, body))) if is_open || opcode == OpCode::Close => {
+                    return Some(self.control(opcode, body));
+                }
+                // Once this end has said Close, only the peer's Close has an effect.
+                Ok(Some(_)) => {}
+                Err(rule) => {
+                    let deadline = self.connection.deadline(self.now);
+                    self.connection.lifecycle.fail(rule, deadline);
+                    return Some(Err(rule.into()));
+                }
+            }
+        }
+    }
+
+    /// The bytes that are not decoded yet.
+    #[must_use]
+    pub fn into_rest(self) -> &'b mut [u8] {
+        self.rest
+    }
+
+    fn control(&mut self, opcode: OpCode, body: Body<'b>) -> Result<Event<'_>, Violation> {
+        let deadline = self.connection.deadline(self.now);
+        let Connection {
+            decoder, lifecycle, ..
+        } = &mut *self.connection;
+        let payload = decoder.payload(body);
+        match opcode {
+            OpCode::Ping => {
+                lifecycle.pong.set(payload);
+                Ok(Event::Ping(payload))
+            }
+            OpCode::Close => match CloseFrame::parse(payload) {
+                Ok(frame) => {
+                    lifecycle.receive_close(frame.code, deadline);
+                    Ok(Event::Close(frame))
+                }
+                Err(rule) => {
+                    lifecycle.fail(rule, deadline);
+                    Err(rule.into())
+                }
+            },
+            _ => Ok(Event::Pong(payload)),
+        }
+    }
+}

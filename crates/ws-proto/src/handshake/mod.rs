@@ -1,0 +1,95 @@
+//! The opening handshake (RFC 6455 section 4), as a pure function of header fields.
+//!
+//! Header fields are `(name, value)` pairs from any HTTP/1.1 implementation. Names are compared
+//! without case, a field may come in several lines, and lists are read as lists. The caller sees to
+//! the rest of HTTP: version 1.1 or newer, header size limits, no request body.
+//!
+//! Frames may follow the peer's last header byte immediately: hand what was read beyond it to
+//! [`Connection::push`](crate::Connection::push).
+
+mod client;
+mod server;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest as _, Sha1};
+
+pub use client::{ClientHandshake, HandshakeError, OfferError};
+pub use server::{Accepted, OriginPolicy, Reject, check_request};
+
+const UPGRADE: &str = "upgrade";
+const CONNECTION: &str = "connection";
+const ACCEPT: &str = "sec-websocket-accept";
+const EXTENSIONS: &str = "sec-websocket-extensions";
+const KEY: &str = "sec-websocket-key";
+const PROTOCOL: &str = "sec-websocket-protocol";
+const VERSION: &str = "sec-websocket-version";
+
+/// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2).
+#[must_use]
+pub fn accept_key(key: &[u8]) -> [u8; 28] {
+    let digest = Sha1::new()
+        .chain_update(key)
+        .chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
+        .finalize();
+    let mut accept = [0; 28];
+    let written = STANDARD.encode_slice(digest, &mut accept);
+    debug_assert!(matches!(written, Ok(28)), "20 bytes are 28 in Base64");
+    accept
+}
+
+/// The values of all lines of one field, without the white space around them.
+fn values<'h>(
+    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+    name: &str,
+) -> impl Iterator<Item = &'h [u8]> {
+    headers
+        .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim_ascii())
+}
+
+/// The elements of a field that is a list (RFC 9110 section 5.6.1), over all its lines.
+fn elements<'h>(
+    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+    name: &str,
+) -> impl Iterator<Item = &'h [u8]> {
+    values(headers, name)
+        .flat_map(|value| value.split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
+}
+
+/// Whether a list has an element, compared without case.
+fn has_element<'h>(
+    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+    name: &str,
+    wanted: &str,
+) -> bool {
+    elements(headers, name).any(|element| element.eq_ignore_ascii_case(wanted.as_bytes()))
+}
+
+/// A field came in several lines that must not.
+#[derive(Clone, Copy, Debug)]
+struct Repeated;
+
+/// The value of a field that may come in one line only.
+fn single<'h>(
+    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+    name: &str,
+) -> Result<Option<&'h [u8]>, Repeated> {
+    let mut values = values(headers, name);
+    let value = values.next();
+    if values.next().is_some() {
+        Err(Repeated)
+    } else {
+        Ok(value)
+    }
+}
+
+/// Whether this is a token (RFC 9110 section 5.6.2).
+fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty()
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+}
