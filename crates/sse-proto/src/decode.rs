@@ -52,9 +52,9 @@ pub struct Decoder {
     data: String,
     /// `event` and `data` belong to an event that was given out; cleared before reading on.
     dispatched: bool,
-    /// The last event ID buffer of the standard; becomes `last_event_id` with the next blank line.
+    /// With `id_set`, the id that becomes `last_event_id` with the next blank line.
     id: String,
-    /// `id` was set since the last blank line.
+    /// The current block has set an id.
     id_set: bool,
     last_event_id: String,
     retry: Option<Duration>,
@@ -104,7 +104,6 @@ impl Decoder {
     pub fn seed_last_event_id(&mut self, id: &str) {
         self.last_event_id.clear();
         self.last_event_id.push_str(id);
-        self.id.clone_from(&self.last_event_id);
         self.id_set = false;
     }
 
@@ -142,7 +141,6 @@ impl Decoder {
         self.event.clear();
         self.data.clear();
         self.dispatched = false;
-        self.id.clone_from(&self.last_event_id);
         self.id_set = false;
     }
 
@@ -169,42 +167,31 @@ impl Decoder {
         }
         let end = memchr::memchr2(b'\n', b'\r', rest);
         let (piece, tail) = rest.split_at(end.unwrap_or(rest.len()));
-        let too_long = piece.len() > self.limits.max_line - self.line.len();
-        let Some((eol, tail)) = tail.split_first() else {
-            *rest = tail;
-            if self.in_long_line {
-                return Step::Quiet;
-            }
-            if too_long {
-                self.in_long_line = true;
-                return self.long_line();
-            }
-            self.line.extend_from_slice(piece);
-            return Step::Quiet;
-        };
-        *rest = tail;
-        self.after_cr = *eol == b'\r';
-        if mem::take(&mut self.in_long_line) {
+        let eol = tail.first();
+        *rest = tail.get(1..).unwrap_or_default();
+        self.after_cr = eol == Some(&b'\r');
+        if self.in_long_line {
+            self.in_long_line = eol.is_none();
             return Step::Quiet;
         }
-        if too_long {
-            return self.long_line();
+        if piece.len() > self.limits.max_line - self.line.len() {
+            self.in_long_line = eol.is_none();
+            self.at_start = false;
+            self.line.clear();
+            return self.exceed(Part::Line);
         }
-        if self.line.is_empty() {
+        if eol.is_some() && self.line.is_empty() {
             return self.process_line(piece);
         }
+        self.line.extend_from_slice(piece);
+        if eol.is_none() {
+            return Step::Quiet;
+        }
         let mut line = mem::take(&mut self.line);
-        line.extend_from_slice(piece);
         let step = self.process_line(&line);
         line.clear();
         self.line = line;
         step
-    }
-
-    fn long_line(&mut self) -> Step {
-        self.at_start = false;
-        self.line.clear();
-        self.exceed(Part::Line)
     }
 
     fn process_line(&mut self, line: &[u8]) -> Step {
@@ -226,6 +213,7 @@ impl Decoder {
         }
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match name {
+            b"data" | b"event" if self.skipping => Step::Quiet,
             b"data" => self.process_data(value),
             b"event" => self.process_event(value),
             b"id" => self.process_id(value),
@@ -244,9 +232,6 @@ impl Decoder {
     }
 
     fn process_data(&mut self, value: &[u8]) -> Step {
-        if self.skipping {
-            return Step::Quiet;
-        }
         let used = self.event.len() + self.data.len();
         let room = self.limits.max_event.checked_sub(used);
         if !room.is_some_and(|room| append_text(&mut self.data, value, room)) {
@@ -257,9 +242,6 @@ impl Decoder {
     }
 
     fn process_event(&mut self, value: &[u8]) -> Step {
-        if self.skipping {
-            return Step::Quiet;
-        }
         self.event.clear();
         let data = self.data.len().saturating_sub(1);
         if !append_text(&mut self.event, value, self.limits.max_event - data) {
@@ -299,7 +281,7 @@ impl Decoder {
         self.skipping = false;
         let id_set = mem::take(&mut self.id_set);
         if id_set {
-            self.last_event_id.clone_from(&self.id);
+            mem::swap(&mut self.last_event_id, &mut self.id);
         }
         if self.data.pop().is_some() {
             self.dispatched = true;

@@ -28,6 +28,7 @@ fn an_event_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
     check("event: abc\ndata: 123\n\n", &[event("abc", "123", "")]);
     check("event: abc\ndata: 1234\n\n", &[Seen::TooLarge(Part::Event)]);
     check("data: 1234\nevent: abc\n\n", &[Seen::TooLarge(Part::Event)]);
+    check("data: 123\nevent: abc\n\n", &[event("abc", "123", "")]);
     check("data: 123\ndata: 56\n\n", &[message("123\n56")]);
     check("data: 123\ndata: 567\n\n", &[Seen::TooLarge(Part::Event)]);
     check("event:1234567\ndata\n\n", &[Seen::TooLarge(Part::Event)]);
@@ -65,6 +66,7 @@ fn a_skipped_event_is_announced_once_its_id_counts_and_the_next_event_passes() {
 fn a_line_of_exactly_the_limit_passes_and_one_byte_more_takes_its_event_along() {
     check("ignored-name_\ndata: x\n\n", &[message("x")]);
     let too_long = [Seen::TooLarge(Part::Line), message("y")];
+    check("ignored-names_\nignored-names_\n\ndata: y\n\n", &too_long);
     check("ignored-names_\ndata: x\n\ndata: y\n\n", &too_long);
     check(
         "ignored-names_\r\ndata: x\r\n\r\ndata: y\r\n\r\n",
@@ -81,6 +83,16 @@ fn an_id_over_the_limit_takes_its_event_along_and_leaves_the_id_before() {
         event("message", "z", "123"),
     ];
     check(stream, &expected);
+}
+
+#[test]
+fn an_end_within_a_skipped_event_or_a_long_line_cuts_it_off() {
+    for stream in ["data:1234567\n", "ignored-names_", "id: 1234\n"] {
+        let mut decoder = Decoder::with_limits(small(Excess::SkipEvent));
+        let (seen, incomplete) = read(&mut decoder, &[stream.as_bytes()]);
+        assert!(matches!(seen[..], [Seen::TooLarge(_)]), "{stream:?}");
+        assert_eq!(incomplete, Incomplete::Yes, "{stream:?}");
+    }
 }
 
 #[test]
