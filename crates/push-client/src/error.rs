@@ -246,8 +246,8 @@ impl ClientError {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 #[error(
-    "the hub answered {}{}{}",
-    status.map_or_else(|| "error".to_owned(), |status| status.to_string()),
+    "the hub {}{}{}",
+    status.map_or_else(|| "refused".to_owned(), |status| format!("answered {status}")),
     code.as_ref().map_or_else(String::new, |code| format!(" ({code})")),
     detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"))
 )]

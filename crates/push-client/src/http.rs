@@ -297,3 +297,92 @@ pub(crate) fn unexpected(status: StatusCode, headers: &HeaderMap) -> ClientError
         location,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parses `url` and compares where it leads: the address to connect to, the `Host` field, and
+    /// the target of a request for `events`.
+    #[track_caller]
+    fn check(url: &str, address: &str, host: &str, target: &str) {
+        let endpoint = Endpoint::parse(url).unwrap();
+        let request = endpoint
+            .request(
+                Method::GET,
+                "events",
+                &[("topic", "a/b c"), ("policy", "x&y")],
+            )
+            .unwrap();
+        assert_eq!(endpoint.address(), address);
+        assert_eq!(request.headers()[HOST], host);
+        assert_eq!(request.uri(), target);
+    }
+
+    #[track_caller]
+    fn check_refused(url: &str, expected: &str) {
+        let error = Endpoint::parse(url).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+
+    const QUERY: &str = "?topic=a/b%20c&policy=x%26y";
+
+    #[test]
+    fn an_address_is_read_from_the_url() {
+        let root = format!("/events{QUERY}");
+        let below = format!("/push/hub/events{QUERY}");
+        check(
+            "http://127.0.0.1:8080",
+            "127.0.0.1:8080",
+            "127.0.0.1:8080",
+            &root,
+        );
+        check(
+            "ws://127.0.0.1:8080/",
+            "127.0.0.1:8080",
+            "127.0.0.1:8080",
+            &root,
+        );
+        check("http://[::1]:81", "[::1]:81", "[::1]:81", &root);
+        check("http://[::1]", "[::1]:80", "[::1]", &root);
+        check(
+            "HTTP://Example.org/push/hub/",
+            "example.org:80",
+            "example.org",
+            &below,
+        );
+        check(
+            "http://example.org:80/push/hub",
+            "example.org:80",
+            "example.org",
+            &below,
+        );
+    }
+
+    #[test]
+    fn a_wrong_url_is_refused_with_what_to_do() {
+        check_refused("https://example.org", "https:// is not supported yet");
+        check_refused("wss://example.org", "wss:// is not supported yet");
+        check_refused("ftp://example.org", "does not begin with http:// or ws://");
+        check_refused("127.0.0.1:8080", "write it like http://127.0.0.1:8080");
+        check_refused("localhost:8080", "write it like http://localhost:8080");
+        check_refused("", "does not begin with http://");
+        check_refused("http://", "empty host");
+        check_refused("http://a b", "\"http://a b\" is not a URL");
+        check_refused("http://example.org:99999", "invalid port");
+        check_refused("http://user:secret@example.org", "user name or password");
+        check_refused("http://example.org/?topic=a", "has a query (\"topic=a\")");
+        check_refused("http://example.org/#a", "has a fragment (\"a\")");
+    }
+
+    #[test]
+    fn a_request_longer_than_http_allows_is_refused_not_cut() {
+        let endpoint = Endpoint::parse("http://example.org").unwrap();
+        let topic = "x".repeat(70_000);
+        let result = endpoint.request(Method::GET, "events", &[("topic", &topic)]);
+        assert!(
+            matches!(result, Err(ClientError::Request { .. })),
+            "{result:?}"
+        );
+    }
+}

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use tokio::sync::Semaphore;
+
 /// How events travel to this client.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -71,9 +73,9 @@ impl SubscribeOptions {
     }
 
     /// A connection on which nothing at all arrived for this long is dead, and replaced. 45 s
-    /// unless told: three of the hub's heartbeats.
+    /// unless told: three of the hub's heartbeats. At most a day.
     pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Self {
-        self.idle_timeout = timeout;
+        self.idle_timeout = timeout.min(Duration::from_secs(24 * 60 * 60));
         self
     }
 
@@ -83,9 +85,9 @@ impl SubscribeOptions {
         self
     }
 
-    /// The largest event, in bytes of its wire form, that is accepted. It is also the bound of
-    /// this subscriber's memory: at most this much, beside two read buffers of 64 KiB and what was
-    /// decoded from one of them. 16 MiB unless told.
+    /// The largest event, in bytes of its wire form, that is accepted. 16 MiB unless told. It also
+    /// bounds this subscriber's memory: at most about four times this while such an event arrives,
+    /// beside read buffers of 128 KiB.
     pub fn max_event(&mut self, bytes: usize) -> &mut Self {
         self.max_event = bytes;
         self
@@ -142,7 +144,7 @@ impl PublishOptions {
     /// How many publishes may be under way at once, each on a connection of its own; the others
     /// wait. 4 unless told, at least 1. Each connection costs a socket and at most 64 KiB.
     pub fn connections(&mut self, connections: usize) -> &mut Self {
-        self.connections = connections.max(1);
+        self.connections = connections.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
 

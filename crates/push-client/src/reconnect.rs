@@ -62,10 +62,10 @@ mod tests {
             let mut delays = Vec::new();
             for step in steps {
                 match step {
-                    Step::Fail => delays.push(reconnect.delay_from(entropy).as_secs_f64()),
-                    Step::Succeed => reconnect.succeeded(),
-                    Step::Retry(seconds) => reconnect.set_retry(SECOND * *seconds),
-                    Step::Ask(seconds) => reconnect.ask(SECOND * *seconds),
+                    Fail => delays.push(reconnect.delay_from(entropy).as_secs_f64()),
+                    Succeed => reconnect.succeeded(),
+                    Retry(seconds) => reconnect.set_retry(SECOND * *seconds),
+                    Ask(seconds) => reconnect.ask(SECOND * *seconds),
                 }
             }
             assert_eq!(delays, expected);

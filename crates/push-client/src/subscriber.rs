@@ -125,14 +125,7 @@ impl Subscriber {
                     match step {
                         Ok(Some(delivery)) => return Poll::Ready(Some(Ok(delivery))),
                         Ok(None) => {}
-                        Err(failure) => {
-                            if matches!(failure, Failure::Violation(_))
-                                && let State::Open(Link::WebSocket(stream)) = &mut self.state
-                            {
-                                stream.refuse();
-                            }
-                            self.state = State::Lost(failure);
-                        }
+                        Err(failure) => self.drop_link(failure),
                     }
                 }
                 State::Lost(_) => {
@@ -203,6 +196,15 @@ impl Subscriber {
             }
         };
         Ok(Some(delivery))
+    }
+
+    fn drop_link(&mut self, failure: Failure) {
+        if let (Failure::Violation(_), State::Open(Link::WebSocket(stream))) =
+            (&failure, &mut self.state)
+        {
+            stream.refuse();
+        }
+        self.state = State::Lost(failure);
     }
 
     /// Decides what follows the loss of a connection.

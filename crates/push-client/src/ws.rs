@@ -83,9 +83,6 @@ impl WsStream {
         loop {
             while !self.received.is_empty() {
                 if let Some(outcome) = self.decode() {
-                    if outcome.is_err() {
-                        self.send_now();
-                    }
                     return Poll::Ready(outcome);
                 }
             }
@@ -99,20 +96,29 @@ impl WsStream {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending => match ready!(self.pulse.poll_beat(cx)) {
                     // A connection that is closing sends no pings, and the hub ends it soon.
-                    Beat::Send => drop(self.connection.ping(b"")),
+                    Beat::Send => {
+                        let _closing = self.connection.ping(b"");
+                    }
                     Beat::Dead => return Poll::Ready(Err(self.pulse.death().into())),
                 },
             }
         }
     }
 
-    /// Tells the hub, as far as the socket takes it at once, that it broke the protocol.
+    /// Tells the hub that it broke the protocol.
     pub(crate) fn refuse(&mut self) {
-        // A connection that is closing already keeps its first code.
-        let _closing = self
-            .connection
-            .close(CloseCode::PROTOCOL, "", self.pulse.now());
-        self.send_now();
+        self.close(CloseCode::PROTOCOL);
+    }
+
+    /// Queues a close frame, unless there is one already, and writes what the socket takes at once:
+    /// the connection is over and nobody waits for it.
+    fn close(&mut self, code: CloseCode) {
+        let _already_closing = self.connection.close(code, "", self.pulse.now());
+        self.connection.poll_transmit(&mut self.out);
+        if let Err(error) = self.socket.try_write(&self.out) {
+            tracing::debug!(%error, "the close frame was not sent");
+        }
+        self.out.clear();
     }
 
     /// Decodes one event off what was received; `None` if it is of no interest here.
@@ -123,31 +129,18 @@ impl WsStream {
             .get_mut(self.received.clone())
             .unwrap_or_default();
         let mut events = self.connection.push(received, now);
-        let mut message = None;
-        let outcome = match events.next() {
-            Some(Ok(Event::Data(chunk))) => match self.assembler.push(chunk) {
-                Ok(complete) => {
-                    message = complete;
-                    None
-                }
-                Err(violation) => Some(violation),
-            },
+        let mut message = Ok(None);
+        match events.next() {
+            Some(Ok(Event::Data(chunk))) => message = self.assembler.push(chunk),
             Some(Ok(Event::Close(frame))) => return Some(Err(close_failure(frame))),
-            Some(Ok(_)) | None => None,
-            Some(Err(violation)) => Some(violation),
-        };
-        let rest = events.into_rest().len();
-        self.received.start = self.received.end - rest;
-        if let Some(violation) = outcome {
-            // Does nothing where the connection has queued this close itself.
-            let _closing = self.connection.close(violation.code, "", now);
-            return Some(Err(Failure::Violation(self.violation(violation))));
+            Some(Ok(Event::Ping(_) | Event::Pong(_))) | None => {}
+            Some(Err(violation)) => message = Err(violation),
         }
-        let outcome = self.read_message(message?).transpose()?;
-        if matches!(outcome, Err(Failure::Violation(_))) {
-            let _closing = self.connection.close(CloseCode::PROTOCOL, "", now);
+        self.received.start = self.received.end - events.into_rest().len();
+        match message {
+            Ok(message) => self.read_message(message?).transpose(),
+            Err(violation) => Some(Err(Failure::Violation(self.violation(violation)))),
         }
-        Some(outcome)
     }
 
     fn read_message(&mut self, message: Message) -> Result<Option<Signal>, Failure> {
@@ -243,13 +236,11 @@ impl WsStream {
         }
         Ok(())
     }
+}
 
-    /// Writes what waits, in particular a close frame, without waiting: the connection is over.
-    fn send_now(&mut self) {
-        self.connection.poll_transmit(&mut self.out);
-        if let Err(error) = self.socket.try_write(&self.out) {
-            tracing::debug!(%error, "the close frame was not sent");
-        }
+impl Drop for WsStream {
+    fn drop(&mut self) {
+        self.close(CloseCode::GOING_AWAY);
     }
 }
 
