@@ -77,7 +77,7 @@ impl Epochs {
             After::Latest => (here(tail), None),
             After::Unknown => (here(0), Some(GapReason::Unknown)),
             After::Position(cursor) => match self.continuation(cursor) {
-                Some(seq) => (here(seq), Some(GapReason::EpochChanged)),
+                Some(seq) => (here(seq.min(tail)), Some(GapReason::EpochChanged)),
                 None if cursor.seq > tail => (here(tail), Some(GapReason::Ahead)),
                 None if cursor.seq < floor => (cursor, Some(GapReason::Trimmed)),
                 None => (cursor, None),
