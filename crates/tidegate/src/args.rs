@@ -1,0 +1,331 @@
+//! The command line: what can be said, and the help that teaches it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::store::StoreChoice;
+
+const EXAMPLES: &str = "\
+Try it, in three terminals:
+  tidegate dev
+  tidegate subscribe demo
+  echo hello | tidegate publish demo
+
+Every option is also an environment variable: TIDEGATE_ and the option's name, such as
+TIDEGATE_URL. What is said on the command line wins.
+
+Exit status: 0 done, 1 it failed (standard error says why), 2 the command line is wrong,
+130 interrupted.";
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  tidegate dev
+      A hub on http://127.0.0.1:8080 that keeps events in memory.
+  tidegate dev --listen 127.0.0.1:0
+      The same on a port that is free; the first line printed says which.
+  tidegate dev --store sqlite:events.db
+      Keeps events in a file: subscribers resume across a restart with nothing lost.
+
+The hub asks nobody who they are, so it listens on loopback only and refuses requests that a
+website of another origin made. Ctrl-C ends it.";
+
+const PUBLISH_EXAMPLES: &str = "\
+Examples:
+  tail -f /var/log/dpkg.log | tidegate publish logs
+      Each line becomes an event the moment it is written.
+  tidegate publish logs --file access.log
+      Each line of a file.
+  tidegate publish demo --data hello --event greeting
+      One event, with an event type.
+
+Order is kept. While the hub is away the event in hand is tried again with its idempotency key,
+so it is stored once; reading the input waits meanwhile.";
+
+const SUBSCRIBE_EXAMPLES: &str = "\
+Examples:
+  tidegate subscribe logs
+      What is published from now on, one line of output for each event.
+  tidegate subscribe logs --after earliest
+      What the hub still has, then what is published.
+  tidegate subscribe logs alerts --ws --json | jq .data
+      Two topics over WebSocket, a JSON object for each event, gap and ready.
+  tidegate subscribe logs --count 10
+      Ends after ten events.
+
+When the connection is lost it is made again and goes on after the last event received. What
+could not be had is said as a gap, on standard error or as a JSON object.";
+
+/// Real-time push hub: Server-Sent Events and WebSocket over one replayable log.
+///
+/// Every event reaches a subscriber exactly once and in order, or as an explicit gap.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// What to log to standard error: a level, or targets with levels such as push_server=debug.
+    #[arg(long, global = true, env = "TIDEGATE_LOG", value_name = "FILTER", hide_env_values = true,
+          value_parser = log_filter)]
+    pub(crate) log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a hub for development: loopback only, open, with a demo page.
+    #[command(after_help = DEV_EXAMPLES)]
+    Dev(Dev),
+    /// Publish to a topic: one event, or each line of a file or of standard input.
+    #[command(after_help = PUBLISH_EXAMPLES)]
+    Publish(Publish),
+    /// Print the events of topics as they come; resumes after a lost connection.
+    #[command(after_help = SUBSCRIBE_EXAMPLES)]
+    Subscribe(Subscribe),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Loopback address and port to listen on; port 0 picks a free one and prints it.
+    #[arg(long, env = "TIDEGATE_LISTEN", value_name = "ADDR", hide_env_values = true,
+          default_value = "127.0.0.1:8080", value_parser = loopback)]
+    pub(crate) listen: SocketAddr,
+
+    /// Where events are kept: `memory`, or `sqlite:PATH` for a file that survives a restart.
+    #[arg(
+        long,
+        env = "TIDEGATE_STORE",
+        value_name = "STORE",
+        hide_env_values = true,
+        default_value = "memory"
+    )]
+    pub(crate) store: StoreChoice,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Publish {
+    /// Topic to publish to, such as `logs` or `orders/42`.
+    pub(crate) topic: String,
+
+    /// Publish this as one event instead of reading standard input.
+    #[arg(
+        long,
+        env = "TIDEGATE_DATA",
+        value_name = "DATA",
+        hide_env_values = true,
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
+    pub(crate) data: Option<String>,
+
+    /// Publish each line of this file instead of reading standard input.
+    #[arg(
+        long,
+        env = "TIDEGATE_FILE",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub(crate) file: Option<PathBuf>,
+
+    /// Event type, what EventSource calls the event's name.
+    #[arg(
+        long,
+        env = "TIDEGATE_EVENT",
+        value_name = "TYPE",
+        hide_env_values = true
+    )]
+    pub(crate) event: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) hub: HubUrl,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Subscribe {
+    /// Topics to subscribe to.
+    #[arg(required = true, value_name = "TOPIC")]
+    pub(crate) topics: Vec<String>,
+
+    /// Use WebSocket instead of Server-Sent Events.
+    #[arg(long, env = "TIDEGATE_WS", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub(crate) ws: bool,
+
+    /// Print a JSON object for each event, gap and ready instead of the event's data.
+    #[arg(long, env = "TIDEGATE_JSON", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub(crate) json: bool,
+
+    /// Where to begin: after this cursor (the id of an event), at `earliest`, or at `latest`.
+    #[arg(
+        long,
+        env = "TIDEGATE_AFTER",
+        value_name = "CURSOR",
+        hide_env_values = true,
+        default_value = "latest"
+    )]
+    pub(crate) after: String,
+
+    /// End after this many events.
+    #[arg(long, env = "TIDEGATE_COUNT", value_name = "N", hide_env_values = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) hub: HubUrl,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HubUrl {
+    /// The hub's address.
+    #[arg(
+        long,
+        env = "TIDEGATE_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8080"
+    )]
+    pub(crate) url: String,
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    // Everybody types `localhost`; looking the name up could answer any address, so it is read
+    // as the one that it must mean.
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    let address: SocketAddr = numeric
+        .parse()
+        .map_err(|_| "want an IP address and a port, such as 127.0.0.1:8080".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(format!(
+            "`dev` asks nobody who they are, so it listens on loopback only; \
+             use 127.0.0.1:{0} or [::1]:{0}",
+            address.port()
+        ))
+    }
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!(
+            "{error}; want something like `debug` or `push_server=debug`"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(arguments: &[&str], expected: Result<(), ErrorKind>) {
+        let parsed = CommandLine::try_parse_from([&["tidegate"], arguments].concat());
+        assert_eq!(
+            parsed.map(drop).map_err(|error| error.kind()),
+            expected,
+            "{arguments:?}"
+        );
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_its_environment_variable() {
+        for command in CommandLine::command().get_subcommands() {
+            for option in command.get_opts() {
+                let name = option.get_long().map(str::to_uppercase);
+                let variable = option.get_env().and_then(|variable| variable.to_str());
+                assert_eq!(
+                    variable,
+                    name.map(|name| format!("TIDEGATE_{name}")).as_deref()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn dev_listens_on_loopback_only() {
+        check(&["dev", "--listen", "127.0.0.1:0"], Ok(()));
+        check(&["dev", "--listen", "127.9.9.9:80"], Ok(()));
+        check(&["dev", "--listen", "[::1]:8080"], Ok(()));
+        check(&["dev", "--listen", "localhost:8080"], Ok(()));
+        check(
+            &["dev", "--listen", "0.0.0.0:8080"],
+            Err(ErrorKind::ValueValidation),
+        );
+        check(
+            &["dev", "--listen", "[::]:8080"],
+            Err(ErrorKind::ValueValidation),
+        );
+        check(
+            &["dev", "--listen", "192.0.2.1:8080"],
+            Err(ErrorKind::ValueValidation),
+        );
+        check(
+            &["dev", "--listen", "localhost"],
+            Err(ErrorKind::ValueValidation),
+        );
+        check(
+            &["dev", "--listen", "8080"],
+            Err(ErrorKind::ValueValidation),
+        );
+    }
+
+    #[test]
+    fn the_store_is_memory_or_a_path() {
+        check(&["dev", "--store", "memory"], Ok(()));
+        check(&["dev", "--store", "sqlite:events.db"], Ok(()));
+        check(
+            &["dev", "--store", "sqlite:"],
+            Err(ErrorKind::ValueValidation),
+        );
+        check(
+            &["dev", "--store", "events.db"],
+            Err(ErrorKind::ValueValidation),
+        );
+    }
+
+    #[test]
+    fn publish_takes_one_source() {
+        check(&["publish", "demo"], Ok(()));
+        check(&["publish", "demo", "--data", "-5"], Ok(()));
+        check(&["publish", "demo", "--data", ""], Ok(()));
+        check(&["publish", "demo", "--file", "x"], Ok(()));
+        check(
+            &["publish", "demo", "--file", "x", "--data", "y"],
+            Err(ErrorKind::ArgumentConflict),
+        );
+        check(&["publish"], Err(ErrorKind::MissingRequiredArgument));
+    }
+
+    #[test]
+    fn a_log_filter_is_checked_before_anything_runs() {
+        check(&["dev", "--log", "push_server=debug,info"], Ok(()));
+        check(
+            &["dev", "--log", "push_server=loud"],
+            Err(ErrorKind::ValueValidation),
+        );
+    }
+
+    #[test]
+    fn subscribe_takes_topics_and_a_positive_count() {
+        check(&["subscribe", "a", "b", "--ws", "--json"], Ok(()));
+        check(&["subscribe"], Err(ErrorKind::MissingRequiredArgument));
+        check(
+            &["subscribe", "a", "--count", "0"],
+            Err(ErrorKind::ValueValidation),
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! The hub as its users meet it: the binary, real sockets, and programs that are not ours.
+
+#![forbid(unsafe_code)]
+
+mod browser;
+mod event_stream;
+mod hub;
+mod program;
+mod random;
+mod raw;
+mod subscription;
+
+mod command_line;
+mod gaps;
+mod headers;
+mod idle;
+mod page;
+mod quick_start;
+mod refusals;
+mod resume;
+mod stalled;

@@ -1,0 +1,229 @@
+//! What the README and the greeting of `tidegate dev` show works as it is written there.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::browser::Browser;
+use crate::hub::{Hub, MEMORY, tidegate};
+use crate::program::{PATIENCE, Program, run};
+
+const README: &str = include_str!("../../../../README.md");
+const ITS_ADDRESS: &str = "127.0.0.1:8080";
+const ITS_LOG: &str = "/var/log/dpkg.log";
+const RUN: &str = "cargo run --release -p tidegate -- ";
+
+/// A hub that what is shown is tried on, and a log that grows.
+struct Trial {
+    hub: Hub,
+    folder: tempfile::TempDir,
+}
+
+impl Trial {
+    fn new() -> Self {
+        let trial = Self {
+            hub: Hub::start(MEMORY),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        fs::write(trial.log(), "").unwrap();
+        trial
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("dpkg.log")
+    }
+
+    /// The line as a shell runs it, with this hub's address and a log that the test may write.
+    fn shell(&self, line: &str) -> Command {
+        let line = line
+            .replace(ITS_ADDRESS, self.hub.address())
+            .replace(ITS_LOG, self.log().to_str().unwrap());
+        let binary = Path::new(env!("CARGO_BIN_EXE_tidegate"));
+        let mut path = binary.parent().unwrap().as_os_str().to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let mut command = Command::new("sh");
+        // `exec` in a pipeline's last part would hide its first; the whole group ends with us.
+        command
+            .args(["-c", &line])
+            .env("PATH", path)
+            .env("TIDEGATE_URL", self.hub.url(""))
+            .env("no_proxy", "*");
+        command
+    }
+
+    /// Runs a line that shows `tail -f .. | tidegate publish TOPIC`, and one that follows the
+    /// topic; what is appended to the log must come out.
+    #[track_caller]
+    fn check_log(&self, publish: &str, follow: &str) {
+        let _publisher = Group::start(self.shell(publish));
+        let follower = Group::start(self.shell(follow));
+        let began = Instant::now();
+        let mut number = 0;
+        // A subscriber sees what is published after it came, which no line tells.
+        loop {
+            assert!(began.elapsed() < PATIENCE, "`{follow}` prints nothing");
+            number += 1;
+            let mut log = OpenOptions::new().append(true).open(self.log()).unwrap();
+            writeln!(log, "status installed number {number}").unwrap();
+            if let Ok(line) = follower.0.output_within(Duration::from_millis(500)) {
+                let line = String::from_utf8(line).unwrap();
+                assert!(line.starts_with("status installed number "), "{line}");
+                return;
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check_curl(&self, watch: &str, publish: &str) {
+        let watcher = Group::start(self.shell(watch));
+        while !watcher.0.line().starts_with("event: $ready") {}
+        let published = run(self.shell(publish));
+        assert_eq!(published.code, Some(0), "{}", published.stderr);
+        assert!(published.stdout.contains("\"id\""), "{}", published.stdout);
+        while watcher.0.line() != "data: hello" {}
+    }
+}
+
+/// A shell and what it started, ended together.
+struct Group(Program);
+
+impl Group {
+    fn start(command: Command) -> Self {
+        // `setsid` makes a group of which the shell is the leader.
+        let mut group = Command::new("setsid");
+        group.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            group.env(name, value.expect("nothing is removed"));
+        }
+        Self(Program::start(group))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = Command::new("kill")
+            .args(["-s", "KILL", "--", &format!("-{}", self.0.pid())])
+            .status();
+    }
+}
+
+/// The lines of the README's `sh` blocks.
+fn shown() -> Vec<&'static str> {
+    code("sh")
+        .flat_map(str::lines)
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+/// The README's code blocks of a language.
+fn code(language: &str) -> impl Iterator<Item = &'static str> {
+    let fence = format!("```{language}\n");
+    README
+        .match_indices(&fence)
+        .map(|(at, fence)| {
+            let rest = &README[at + fence.len()..];
+            &rest[..rest.find("```").expect("a code block ends")]
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// The only line shown that contains all of `words`.
+#[track_caller]
+fn line(lines: &[&str], words: &[&str]) -> String {
+    let found: Vec<_> = lines
+        .iter()
+        .filter(|line| words.iter().all(|word| line.contains(word)))
+        .collect();
+    assert_eq!(found.len(), 1, "{words:?}: {found:?}");
+    (*found[0]).to_owned()
+}
+
+#[test]
+fn the_readme_shows_no_line_that_these_tests_do_not_run() {
+    for line in shown() {
+        let known = line.starts_with(RUN)
+            || line.starts_with("curl ")
+            || line.starts_with("tail -f ")
+            || line.starts_with("tidegate subscribe ")
+            // Not run here: it is what runs this test, and it builds what is run here.
+            || ["cargo xtask test", "cargo install --path crates/tidegate"].contains(&line);
+        assert!(known, "`{line}` is run by no test");
+    }
+}
+
+#[test]
+fn the_readmes_hub_starts_at_the_address_it_names() {
+    let line = line(&shown(), &[RUN]);
+    let arguments: Vec<_> = line.strip_prefix(RUN).unwrap().split_whitespace().collect();
+    assert_eq!(arguments, ["dev"]);
+    // The address is the default; to run beside other hubs the test must choose another.
+    let help = run(tidegate(&["dev", "--help"])).stdout;
+    assert!(
+        help.contains(&format!("[default: {ITS_ADDRESS}]")),
+        "{help}"
+    );
+    let mut command = tidegate(&arguments);
+    command.env("TIDEGATE_LISTEN", "127.0.0.1:0");
+    let hub = Program::start(command);
+    assert!(hub.line().starts_with("Tidegate is up: http://127.0.0.1:"));
+}
+
+#[test]
+fn the_readmes_curl_lines_watch_and_publish() {
+    let lines = shown();
+    Trial::new().check_curl(&line(&lines, &["curl -N"]), &line(&lines, &["curl -d"]));
+}
+
+#[test]
+fn the_readmes_pipe_publishes_what_a_program_prints() {
+    let lines = shown();
+    let publish = line(&lines, &["tail -f", "| tidegate publish"]);
+    let follow = line(&lines, &["tidegate subscribe"]);
+    let trial = Trial::new();
+    trial.check_log(&publish, &follow);
+    trial.check_log(&publish, &format!("{follow} --ws"));
+}
+
+#[test]
+fn the_readmes_script_receives_events_in_a_browser() {
+    let trial = Trial::new();
+    let mut browser = Browser::start();
+    browser.open(&trial.hub.url("/"));
+    let [script] = code("js").collect::<Vec<_>>()[..] else {
+        panic!("the README shows one script");
+    };
+    let script = script.replace(ITS_ADDRESS, trial.hub.address());
+    browser.evaluate(&format!("(() => {{ {script}; window.shown = source }})()"));
+    browser.wait("window.shown.readyState === 1");
+    let began = Instant::now();
+    while !browser
+        .said()
+        .iter()
+        .any(|said| said.contains("seen by the script"))
+    {
+        assert!(began.elapsed() < PATIENCE, "{:?}", browser.said());
+        trial.hub.publish("demo", "seen by the script");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn the_lines_that_dev_prints_work_as_printed() {
+    let trial = Trial::new();
+    let printed: Vec<_> = trial.hub.greeting().iter().map(String::as_str).collect();
+    trial.check_curl(&line(&printed, &["curl -N"]), &line(&printed, &["curl -d"]));
+    let publish = line(&printed, &["| tidegate publish"]);
+    trial.check_log(&publish, &line(&printed, &["tidegate subscribe"]));
+    let url = printed[0].strip_prefix("Tidegate is up: ").unwrap();
+    let page = run(crate::hub::curl(&["-f", url]));
+    assert!(
+        page.stdout.contains("<title>Tidegate</title>"),
+        "{}",
+        page.stderr
+    );
+}
