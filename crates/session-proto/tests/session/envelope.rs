@@ -344,6 +344,8 @@ fn unknown_fields_are_ignored_whatever_they_hold() {
         let wire = format!(r#"{{"new":{value},"type":"auth","topics":{value},"token":"t"}}"#);
         assert_eq!(ClientMessage::parse(&wire), auth, "{:.60}", wire);
     }
+    let wire = r#"{"new":"\ud800","type":"auth","token":"t"}"#;
+    assert_eq!(ClientMessage::parse(wire), auth);
 }
 
 #[test]
