@@ -1,3 +1,5 @@
+//! How long to wait before connecting again.
+
 use core::fmt;
 use core::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What a WebSocket close code means for reconnecting.
+
 use core::time::Duration;
 
 /// The close code of a hub whose client has no valid token: missing, or expired. To be answered

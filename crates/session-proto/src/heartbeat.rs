@@ -1,3 +1,5 @@
+//! When to show life, and when a silent peer is dead.
+
 use core::fmt;
 use core::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The decoder: bytes in, items out.
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;

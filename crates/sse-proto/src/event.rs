@@ -1,3 +1,5 @@
+//! What a decoder gives out.
+
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::time::Duration;

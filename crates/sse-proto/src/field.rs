@@ -1,3 +1,5 @@
+//! Types and ids of events that can be sent as they are.
+
 use core::fmt;
 
 /// The type of an event: what `addEventListener` listens for.

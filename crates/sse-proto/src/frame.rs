@@ -1,3 +1,5 @@
+//! The encoder: one block of an event stream.
+
 use alloc::vec::Vec;
 use core::time::Duration;
 

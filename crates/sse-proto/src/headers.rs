@@ -1,3 +1,5 @@
+//! HTTP headers that an event stream needs.
+
 /// The media type of an event stream, for the response's `Content-Type` and the request's `Accept`.
 pub const CONTENT_TYPE: &str = "text/event-stream";
 

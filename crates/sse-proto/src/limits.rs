@@ -1,3 +1,5 @@
+//! How much a decoder may hold, and what it does about more.
+
 /// How much a peer may make a [`Decoder`](crate::Decoder) hold.
 ///
 /// A decoder holds at most one line, one event and two ids. Buffers grow by doubling and are kept

@@ -1,3 +1,5 @@
+//! Messages from client to hub.
+
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 

@@ -1,3 +1,5 @@
+//! How data that is not text stands in JSON.
+
 /// How `data` stands in the JSON. Where a message names none, it is the data itself.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]

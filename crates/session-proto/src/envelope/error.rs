@@ -1,3 +1,5 @@
+//! Why a message could not be read.
+
 use core::fmt;
 
 /// Why a message could not be read. Its sender is at fault.

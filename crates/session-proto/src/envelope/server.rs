@@ -1,3 +1,5 @@
+//! Messages from hub to client.
+
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 

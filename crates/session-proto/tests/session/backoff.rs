@@ -1,3 +1,5 @@
+//! The delays: their bounds, their spread and hints from a server.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

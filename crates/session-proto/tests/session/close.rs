@@ -1,3 +1,5 @@
+//! One table of close codes.
+
 use std::time::Duration;
 
 use session_proto::{TOKEN_REQUIRED, Verdict, classify_close};

@@ -1,3 +1,5 @@
+//! The wire form of each message, and the error of each bad one.
+
 use std::borrow::Cow;
 
 use session_proto::envelope::{

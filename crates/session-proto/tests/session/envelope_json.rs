@@ -1,3 +1,5 @@
+//! Any message, compared with what `serde_json` makes of it.
+
 use std::borrow::Cow;
 
 use proptest::prelude::*;

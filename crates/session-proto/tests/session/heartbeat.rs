@@ -1,3 +1,5 @@
+//! A connection in virtual time, idle or with any traffic.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

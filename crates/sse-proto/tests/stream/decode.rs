@@ -1,3 +1,5 @@
+//! The rules of the format, one table each, cut in every way and against the oracle.
+
 use sse_proto::{Decoder, Incomplete, Item};
 use testkit::chunkings;
 

@@ -1,3 +1,5 @@
+//! The encoder: exact bytes, refusals, and hostile strings through encoder and decoder.
+
 use std::time::Duration;
 
 use proptest::prelude::*;

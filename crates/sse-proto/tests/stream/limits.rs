@@ -1,3 +1,5 @@
+//! Limits: exact, independent of how the stream is cut, never exceeded.
+
 use proptest::prelude::*;
 use sse_proto::{Decoder, EventId, EventName, Excess, Frame, Incomplete, Limits, Part};
 use testkit::chunkings;
