@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use backpressure::Policy;
 use replay_store::feed::{Feed, FeedConfig, FeedHandle};
 use replay_store::{After, AnyStore, Append, Appended, ReplayStore, Selector, StoreError};
 use session_proto::{Heartbeat, HeartbeatConfig};
+use tokio::sync::watch;
 
 use crate::config::HubConfig;
 use crate::fanout::Fanout;
@@ -27,7 +28,9 @@ struct Inner {
     feed: FeedHandle<Fanout>,
     fanout: Fanout,
     subscribers: AtomicU64,
-    closed: AtomicBool,
+    closed: watch::Sender<bool>,
+    /// WebSocket sessions that run on tasks of their own.
+    sessions: watch::Sender<usize>,
 }
 
 impl fmt::Debug for Hub {
@@ -71,7 +74,8 @@ impl Hub {
                 feed,
                 fanout,
                 subscribers: AtomicU64::new(0),
-                closed: AtomicBool::new(false),
+                closed: watch::Sender::new(false),
+                sessions: watch::Sender::new(0),
             }),
         })
     }
@@ -121,14 +125,39 @@ impl Hub {
 
     /// Closes the hub: every subscription ends in order, and no new one starts.
     pub fn close(&self) {
-        self.inner.closed.store(true, Ordering::Release);
+        self.inner.closed.send_replace(true);
         self.inner.fanout.wake_readers();
     }
 
     /// Whether [`close`](Self::close) was called.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.inner.closed.load(Ordering::Acquire)
+        *self.inner.closed.borrow()
+    }
+
+    /// Completes when [`close`](Self::close) was called and every WebSocket session that
+    /// [`handle`](Self::handle) started has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens.
+    pub async fn ended(&self) {
+        let mut closed = self.closing();
+        let mut sessions = self.inner.sessions.subscribe();
+        // The senders live as long as this hub, so neither wait can fail.
+        let _ = closed.wait_for(|closed| *closed).await;
+        let _ = sessions.wait_for(|running| *running == 0).await;
+    }
+
+    /// Tells when [`close`](Self::close) is called, or was.
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.inner.closed.subscribe()
+    }
+
+    /// Counts one WebSocket session until the answer is dropped.
+    pub(crate) fn session(&self) -> SessionGuard {
+        self.inner.sessions.send_modify(|running| *running += 1);
+        SessionGuard(self.clone())
     }
 
     /// The configuration that the hub was started with.
@@ -166,5 +195,14 @@ impl Hub {
             + width
                 .checked_add(1)
                 .map_or(entropy, |width| entropy % width)
+    }
+}
+
+/// One running WebSocket session.
+pub(crate) struct SessionGuard(Hub);
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        self.0.inner.sessions.send_modify(|running| *running -= 1);
     }
 }

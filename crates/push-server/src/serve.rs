@@ -100,7 +100,11 @@ impl Server {
         drop(listener);
         self.hub.close();
         drop(closing);
-        let all_ended = async { while connections.join_next().await.is_some() {} };
+        let hub = self.hub;
+        let all_ended = async {
+            while connections.join_next().await.is_some() {}
+            hub.ended().await;
+        };
         if timeout(GRACE, all_ended).await.is_err() {
             tracing::warn!(
                 left = connections.len(),

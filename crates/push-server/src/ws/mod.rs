@@ -43,13 +43,14 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
             response.headers_mut().append(name, value);
         }
     }
-    let hub = hub.clone();
+    let (hub, guard) = (hub.clone(), hub.session());
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgraded.await {
             Ok(io) => websocket(hub, TokioIo::new(io)).await,
             Err(error) => tracing::debug!(%error, "the client left during the upgrade"),
         }
+        drop(guard);
     });
     Ok(response)
 }

@@ -14,6 +14,7 @@ use replay_store::{After, Append, EventType, Selector, Topic};
 use session_proto::envelope::{ClientMessage, Encoding, ServerMessage};
 use session_proto::{Beat, Heartbeat};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use ws_proto::{Assembler, CloseCode, Connection, Eof, Event, Message, Server};
 
@@ -53,12 +54,15 @@ struct Session {
     hub: Hub,
     connection: Connection<Server>,
     assembler: Assembler,
+    /// Not told of what is sent: a peer that only listens to a busy topic must be pinged too, or
+    /// its silence could not be told from its death.
     heartbeat: Heartbeat,
     started: Instant,
     subscriber: Option<Subscriber>,
     publishes: FuturesOrdered<BoxFuture<'static, Vec<u8>>>,
     /// Whole frames that wait to be written: answers and control frames.
     out: Vec<u8>,
+    closing: watch::Receiver<bool>,
 }
 
 enum Wake {
@@ -66,6 +70,8 @@ enum Wake {
     Published(Option<Vec<u8>>),
     Subscribed(Option<Result<Bytes, SubscriberError>>),
     Timeout,
+    /// The hub closes; a subscription would say so too, but there may be none.
+    Closing,
 }
 
 impl Session {
@@ -82,6 +88,7 @@ impl Session {
             subscriber: None,
             publishes: FuturesOrdered::new(),
             out: Vec::new(),
+            closing: hub.closing(),
             hub,
         }
     }
@@ -126,13 +133,12 @@ impl Session {
                         Some(Err(error)) => {
                             self.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
                         }
-                        _ => {
-                            let delay = self.hub.retry_ms().to_string();
-                            self.close(CloseCode::SERVICE_RESTART, &delay);
-                        }
+                        None => self.go_away(),
+                        Some(Ok(_)) => {}
                     }
                 }
                 Wake::Timeout => self.handle_timeout()?,
+                Wake::Closing => self.go_away(),
             }
         }
     }
@@ -157,6 +163,7 @@ impl Session {
             item = next(&mut self.subscriber), if self.subscriber.is_some() && !closing => {
                 Wake::Subscribed(item)
             }
+            _ = self.closing.wait_for(|closed| *closed), if !closing => Wake::Closing,
             () = sleep_until(deadline.unwrap_or(self.started)), if deadline.is_some() => {
                 Wake::Timeout
             }
@@ -165,7 +172,7 @@ impl Session {
 
     /// Writes all of it, or fails when the peer takes nothing for two heartbeats.
     async fn write(
-        &mut self,
+        &self,
         writer: &mut (impl AsyncWrite + Unpin),
         mut bytes: &[u8],
     ) -> io::Result<()> {
@@ -181,9 +188,7 @@ impl Session {
                 }
             }
         }
-        timeout(patience, writer.flush()).await??;
-        self.heartbeat.on_sent(self.started.elapsed());
-        Ok(())
+        timeout(patience, writer.flush()).await?
     }
 
     fn handle_timeout(&mut self) -> io::Result<()> {
@@ -235,6 +240,11 @@ impl Session {
         if let Some((code, reason)) = refused {
             self.close(code, reason);
         }
+    }
+
+    fn go_away(&mut self) {
+        let delay = self.hub.retry_ms().to_string();
+        self.close(CloseCode::SERVICE_RESTART, &delay);
     }
 
     fn close(&mut self, code: CloseCode, reason: &str) {

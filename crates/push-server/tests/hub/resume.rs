@@ -169,7 +169,7 @@ async fn run(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn cut_anywhere_and_resumed_by_the_last_id_nothing_is_missed_or_repeated(

@@ -31,9 +31,7 @@ async fn under_replay_a_stalled_reader_reads_all_of_it_later_from_the_store() {
         config.tail(tail(4 * 1024));
     });
     let hub = hub_with(config, store(EPOCH, 10_000)).await;
-    let mut stalled = Stream::open(&hub, "/events?topic=demo", None).await;
-    assert_eq!(stalled.next_block().await, Got::Id(cursor(0)));
-    assert!(matches!(stalled.next_block().await, Got::Event { .. }));
+    let mut stalled = Stream::live(&hub, "/events?topic=demo").await;
     publish_all(&hub).await;
     for n in 0..EVENTS {
         let (data, id) = stalled.next_event().await;
@@ -48,9 +46,7 @@ async fn under_replay_a_reader_beyond_the_bound_is_ended_and_resumes_by_its_id()
         config.policy(Policy::replay().with_max(bound(100)));
     });
     let hub = hub_with(config, store(EPOCH, 10_000)).await;
-    let mut stalled = Stream::open(&hub, "/events?topic=demo", None).await;
-    assert_eq!(stalled.next_block().await, Got::Id(cursor(0)));
-    assert!(matches!(stalled.next_block().await, Got::Event { .. }));
+    let mut stalled = Stream::live(&hub, "/events?topic=demo").await;
     publish_all(&hub).await;
     assert_eq!(stalled.next().await, Got::Retry);
     assert_eq!(stalled.next().await, Got::End);
@@ -71,9 +67,7 @@ async fn under_drop_oldest_every_event_is_delivered_or_part_of_one_announced_gap
         });
         let hub = hub_with(config, store(EPOCH, 10_000)).await;
         let uri = "/events?topic=demo&policy=drop-oldest";
-        let mut stalled = Stream::open(&hub, uri, None).await;
-        assert_eq!(stalled.next_block().await, Got::Id(cursor(0)));
-        assert!(matches!(stalled.next_block().await, Got::Event { .. }));
+        let mut stalled = Stream::live(&hub, uri).await;
         publish_all(&hub).await;
         let Got::Event { event, data, id } = stalled.next_block().await else {
             panic!("no gap");
@@ -105,20 +99,19 @@ async fn a_stalled_reader_does_not_hold_up_the_others() {
         config.tail(tail(4 * 1024));
     });
     let hub = hub_with(config, store(EPOCH, 10_000)).await;
-    let _stalled = Stream::open(&hub, "/events?topic=demo", None).await;
+    let _stalled = Stream::live(&hub, "/events?topic=demo").await;
     let delivered = std::sync::Arc::new(AtomicUsize::new(0));
     let mut readers = Vec::new();
     for _ in 0..2 {
-        let (hub, delivered) = (hub.clone(), delivered.clone());
+        let mut stream = Stream::live(&hub, "/events?topic=demo").await;
+        let delivered = delivered.clone();
         readers.push(tokio::spawn(async move {
-            let mut stream = Stream::open(&hub, "/events?topic=demo", None).await;
             for n in 0..EVENTS as u64 {
                 assert_eq!(stream.next_event().await.1, cursor(n + 1));
                 delivered.fetch_add(1, Ordering::Relaxed);
             }
         }));
     }
-    tokio::task::yield_now().await;
     publish_all(&hub).await;
     for reader in readers {
         reader.await.unwrap();

@@ -164,8 +164,8 @@ async fn several_topics_arrive_in_log_order_as_json() {
 #[tokio::test(start_paused = true)]
 async fn data_survives_whatever_it_contains() {
     let hub = hub().await;
-    let mut raw = Stream::open(&hub, "/events?topic=demo", None).await;
-    let mut json = Stream::open(&hub, "/events?topic=demo&format=json", None).await;
+    let mut raw = Stream::live(&hub, "/events?topic=demo").await;
+    let mut json = Stream::live(&hub, "/events?topic=demo&format=json").await;
     for (data, as_lines) in [
         ("", ""),
         ("a\nb\n", "a\nb\n"),
@@ -201,12 +201,10 @@ async fn get_and_head_carry_the_headers_that_keep_proxies_from_buffering() {
 #[tokio::test(start_paused = true)]
 async fn closing_the_hub_ends_streams_with_a_retry_and_dropping_cuts_them() {
     let hub = hub().await;
-    let mut dropped = Stream::open(&hub, "/events?topic=demo", None).await;
-    check(&mut dropped, &[Got::Id(cursor(0)), ready(0)]).await;
+    let mut dropped = Stream::live(&hub, "/events?topic=demo").await;
     hub.drop_connections();
     assert_eq!(dropped.next().await, Got::Cut);
-    let mut closed = Stream::open(&hub, "/events?topic=demo", None).await;
-    check(&mut closed, &[Got::Id(cursor(0)), ready(0)]).await;
+    let mut closed = Stream::live(&hub, "/events?topic=demo").await;
     hub.close();
     assert_eq!(closed.next().await, Got::Retry);
     assert_eq!(closed.next().await, Got::End);

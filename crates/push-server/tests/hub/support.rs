@@ -16,55 +16,58 @@ use sse_proto::{Decoder, Item};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use ws_proto::{Assembler, Client, Connection, Kind, MaskSource, Message};
 
-pub const EPOCH: u64 = 0xabc;
+pub(crate) const EPOCH: u64 = 0xabc;
 
 /// A store that keeps the newest `events` of each topic.
-pub fn store(epoch: u64, events: usize) -> AnyStore {
-    let mut config = MemoryConfig::default();
-    let mut retention = Retention::default();
-    retention.events(events);
-    config.retention(retention);
+pub(crate) fn store(epoch: u64, events: usize) -> AnyStore {
+    let config = MemoryConfig {
+        retention: Retention {
+            events,
+            ..Retention::default()
+        },
+        ..MemoryConfig::default()
+    };
     let now = Arc::new(AtomicU64::new(1_790_000_000_000));
     let clock = Clock::new(move || now.fetch_add(1, Ordering::Relaxed));
     AnyStore::new(MemoryStore::new(config, Epoch(epoch), clock))
 }
 
-pub async fn hub() -> Hub {
+pub(crate) async fn hub() -> Hub {
     hub_with(HubConfig::new(), store(EPOCH, 10_000)).await
 }
 
-pub async fn hub_with(mut config: HubConfig, store: AnyStore) -> Hub {
+pub(crate) async fn hub_with(mut config: HubConfig, store: AnyStore) -> Hub {
     config.access(Access::Open);
     Hub::start(config, store).await.unwrap()
 }
 
-pub fn configured(set: impl FnOnce(&mut HubConfig)) -> HubConfig {
+pub(crate) fn configured(set: impl FnOnce(&mut HubConfig)) -> HubConfig {
     let mut config = HubConfig::new();
     set(&mut config);
     config
 }
 
-pub fn tail(bytes: usize) -> LogConfig {
+pub(crate) fn tail(bytes: usize) -> LogConfig {
     let mut config = LogConfig::default();
     config.max_bytes(bytes);
     config
 }
 
-pub fn cursor(seq: u64) -> String {
+pub(crate) fn cursor(seq: u64) -> String {
     format!("{EPOCH:016x}-{seq}")
 }
 
-pub async fn publish(hub: &Hub, topic: &str, data: &str) -> String {
+pub(crate) async fn publish(hub: &Hub, topic: &str, data: &str) -> String {
     let event = Append::new(Topic::new(topic).unwrap(), data.to_owned());
     hub.publish(event).await.unwrap().position.to_string()
 }
 
-pub async fn send(hub: &Hub, request: Request<&'static str>) -> Response<HubBody> {
+pub(crate) async fn send(hub: &Hub, request: Request<&'static str>) -> Response<HubBody> {
     hub.handle(request.map(|body| Full::new(Bytes::from(body))))
         .await
 }
 
-pub async fn get(hub: &Hub, uri: &str, last_event_id: Option<&str>) -> Response<HubBody> {
+pub(crate) async fn get(hub: &Hub, uri: &str, last_event_id: Option<&str>) -> Response<HubBody> {
     let mut request = Request::get(uri);
     if let Some(id) = last_event_id {
         request = request.header("last-event-id", id);
@@ -72,14 +75,14 @@ pub async fn get(hub: &Hub, uri: &str, last_event_id: Option<&str>) -> Response<
     send(hub, request.body("").unwrap()).await
 }
 
-pub async fn text(response: Response<HubBody>) -> String {
+pub(crate) async fn text(response: Response<HubBody>) -> String {
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// What an event stream said, block by block.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Got {
+pub(crate) enum Got {
     Event {
         event: String,
         data: String,
@@ -94,14 +97,14 @@ pub enum Got {
 }
 
 /// An event stream being read.
-pub struct Stream {
+pub(crate) struct Stream {
     body: HubBody,
     decoder: Decoder,
     got: VecDeque<Got>,
 }
 
 impl Stream {
-    pub async fn open(hub: &Hub, uri: &str, last_event_id: Option<&str>) -> Self {
+    pub(crate) async fn open(hub: &Hub, uri: &str, last_event_id: Option<&str>) -> Self {
         let response = get(hub, uri, last_event_id).await;
         assert_eq!(response.status(), 200);
         Self {
@@ -111,7 +114,19 @@ impl Stream {
         }
     }
 
-    pub async fn next(&mut self) -> Got {
+    /// Opens a stream and reads it up to `$ready`, so that it is live.
+    pub(crate) async fn live(hub: &Hub, uri: &str) -> Self {
+        let mut stream = Self::open(hub, uri, None).await;
+        loop {
+            match stream.next_block().await {
+                Got::Event { event, .. } if event == "$ready" => return stream,
+                Got::End | Got::Cut => panic!("{uri} ended"),
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Got {
         loop {
             if let Some(got) = self.got.pop_front() {
                 return got;
@@ -142,7 +157,7 @@ impl Stream {
     }
 
     /// The next block that is neither `retry` nor a comment.
-    pub async fn next_block(&mut self) -> Got {
+    pub(crate) async fn next_block(&mut self) -> Got {
         loop {
             match self.next().await {
                 Got::Retry | Got::Comment(_) => {}
@@ -152,7 +167,7 @@ impl Stream {
     }
 
     /// The next event, whatever the hub says between.
-    pub async fn next_event(&mut self) -> (String, String) {
+    pub(crate) async fn next_event(&mut self) -> (String, String) {
         loop {
             if let Got::Event { event, data, id } = self.next_block().await
                 && !event.starts_with('$')
@@ -163,23 +178,23 @@ impl Stream {
     }
 
     /// The last id that was committed, as a browser would send it.
-    pub fn last_event_id(&self) -> String {
+    pub(crate) fn last_event_id(&self) -> String {
         self.decoder.last_event_id().to_owned()
     }
 }
 
 /// A WebSocket client of a session that runs over an in-memory pipe.
-pub struct Socket {
+pub(crate) struct Socket {
     io: DuplexStream,
     connection: Connection<Client<NoMask>>,
     assembler: Assembler,
     got: VecDeque<Value>,
-    pub pings: usize,
-    pub closed: Option<(u16, String)>,
+    pub(crate) pings: usize,
+    pub(crate) closed: Option<(u16, String)>,
 }
 
 /// The in-memory pipe has no proxies to confuse, so masks need not be random here.
-pub struct NoMask;
+pub(crate) struct NoMask;
 
 impl MaskSource for NoMask {
     fn next_mask(&mut self) -> [u8; 4] {
@@ -188,11 +203,11 @@ impl MaskSource for NoMask {
 }
 
 impl Socket {
-    pub fn open(hub: &Hub) -> Self {
+    pub(crate) fn open(hub: &Hub) -> Self {
         Self::open_with_buffer(hub, 64 * 1024)
     }
 
-    pub fn open_with_buffer(hub: &Hub, bytes: usize) -> Self {
+    pub(crate) fn open_with_buffer(hub: &Hub, bytes: usize) -> Self {
         let (io, theirs) = tokio::io::duplex(bytes);
         tokio::spawn(websocket(hub.clone(), theirs));
         Self {
@@ -205,7 +220,7 @@ impl Socket {
         }
     }
 
-    pub async fn resume(hub: &Hub, topics: &[&str], after: Option<&str>) -> Self {
+    pub(crate) async fn resume(hub: &Hub, topics: &[&str], after: Option<&str>) -> Self {
         let mut socket = Self::open(hub);
         socket
             .send(json!({"type": "resume", "topics": topics, "after": after}))
@@ -213,7 +228,7 @@ impl Socket {
         socket
     }
 
-    pub async fn send(&mut self, message: Value) {
+    pub(crate) async fn send(&mut self, message: Value) {
         let mut out = Vec::new();
         let text = message.to_string();
         self.connection
@@ -222,12 +237,12 @@ impl Socket {
         self.io.write_all(&out).await.unwrap();
     }
 
-    pub async fn send_raw(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
         self.io.write_all(bytes).await.unwrap();
     }
 
     /// The next message, or `Null` when the connection has ended.
-    pub async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         let mut buffer = vec![0; 16 * 1024];
         loop {
             if let Some(message) = self.got.pop_front() {
@@ -262,7 +277,7 @@ impl Socket {
     }
 
     /// The next event, whatever the hub says between.
-    pub async fn next_event(&mut self) -> Value {
+    pub(crate) async fn next_event(&mut self) -> Value {
         loop {
             let message = self.next().await;
             if message["type"] == "event" || message.is_null() {
