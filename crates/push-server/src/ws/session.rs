@@ -103,11 +103,12 @@ impl Session {
     {
         let (mut reader, mut writer) = tokio::io::split(io);
         let mut buffer = vec![0; READ_BUFFER];
+        let patience = self.hub.config().heartbeat * 2;
         loop {
             self.connection.poll_transmit(&mut self.out);
             if !self.out.is_empty() {
                 let out = std::mem::take(&mut self.out);
-                self.write(&mut writer, &out).await?;
+                write(&mut writer, &out, patience).await?;
             }
             if self.connection.closed().is_some() {
                 return writer.shutdown().await;
@@ -123,7 +124,7 @@ impl Session {
                     return Err(error);
                 }
                 Wake::Published(answer) => self.out.extend(answer.unwrap_or_default()),
-                Wake::Subscribed(Some(Ok(bytes))) => self.write(&mut writer, &bytes).await?,
+                Wake::Subscribed(Some(Ok(bytes))) => write(&mut writer, &bytes, patience).await?,
                 Wake::Subscribed(end) => {
                     self.subscriber = None;
                     match end {
@@ -163,32 +164,11 @@ impl Session {
             item = next(&mut self.subscriber), if self.subscriber.is_some() && !closing => {
                 Wake::Subscribed(item)
             }
-            _ = self.closing.wait_for(|closed| *closed), if !closing => Wake::Closing,
+            () = closed(&mut self.closing), if !closing => Wake::Closing,
             () = sleep_until(deadline.unwrap_or(self.started)), if deadline.is_some() => {
                 Wake::Timeout
             }
         }
-    }
-
-    /// Writes all of it, or fails when the peer takes nothing for two heartbeats.
-    async fn write(
-        &self,
-        writer: &mut (impl AsyncWrite + Unpin),
-        mut bytes: &[u8],
-    ) -> io::Result<()> {
-        let patience = self.hub.config().heartbeat * 2;
-        while !bytes.is_empty() {
-            match timeout(patience, writer.write(bytes)).await {
-                Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(Ok(written)) => bytes = &bytes[written..],
-                Ok(Err(error)) => return Err(error),
-                Err(_) => {
-                    tracing::warn!("cut a WebSocket session that took nothing for two heartbeats");
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-            }
-        }
-        timeout(patience, writer.flush()).await?
     }
 
     fn handle_timeout(&mut self) -> io::Result<()> {
@@ -376,6 +356,31 @@ impl Session {
         };
         frame(&message, &mut self.out);
     }
+}
+
+/// Writes all of it, or fails when the peer takes nothing for `patience`.
+async fn write(
+    writer: &mut (impl AsyncWrite + Unpin),
+    mut bytes: &[u8],
+    patience: Duration,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match timeout(patience, writer.write(bytes)).await {
+            Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(Ok(written)) => bytes = &bytes[written..],
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                tracing::warn!("cut a WebSocket session that took nothing for two heartbeats");
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+    timeout(patience, writer.flush()).await?
+}
+
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the hub, which this session holds.
+    let _ = closing.wait_for(|closed| *closed).await;
 }
 
 async fn next(subscriber: &mut Option<Subscriber>) -> Option<Result<Bytes, SubscriberError>> {
