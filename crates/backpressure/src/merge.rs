@@ -152,27 +152,30 @@ impl Readers {
         scratch: &mut BytesMut,
     ) -> Result<Option<Chunk>, ReadError> {
         scratch.clear();
-        let (mut events, mut last) = (0, 0);
-        while let Some((at, through)) = self.next_run(seq) {
-            let room = max_bytes.saturating_sub(scratch.len());
-            let copied = match self.readers[at].copy_through(through, room, scratch) {
-                Ok(copied) if copied.events > 0 => copied,
-                Ok(_) => break,
-                Err(error) if events == 0 => return Err(error),
-                Err(_) => break,
-            };
-            events += copied.events;
-            last = copied.last;
-            self.next[at] = copied.next.filter(|next| *next <= seq);
-            if self.skip_duplicates(last, seq).is_err() {
-                break;
+        let mut batch = Batch {
+            bytes: scratch,
+            max_bytes,
+            events: 0,
+            last: 0,
+            full: false,
+        };
+        while !batch.full
+            && let Some((at, through)) = self.next_run(seq)
+        {
+            let copied = self.readers[at]
+                .copy_through(through, &mut batch)
+                .and_then(|next| {
+                    self.next[at] = next.filter(|next| *next <= seq);
+                    self.skip_duplicates(batch.last, seq)
+                });
+            match copied {
+                Ok(()) => {}
+                // What was taken comes first; the error stays for the next call.
+                Err(_) if batch.events > 0 => break,
+                Err(error) => return Err(error),
             }
         }
-        Ok((events > 0).then(|| Chunk {
-            bytes: scratch.split().freeze(),
-            last,
-            events,
-        }))
+        Ok(batch.into_chunk())
     }
 
     /// The reader with the lowest seq, and how far it may be read before it is another one's turn.
@@ -202,5 +205,32 @@ impl Readers {
             }
         }
         Ok(())
+    }
+}
+
+/// Events that are copied together.
+pub(crate) struct Batch<'a> {
+    pub(crate) bytes: &'a mut BytesMut,
+    pub(crate) max_bytes: usize,
+    pub(crate) events: usize,
+    /// The seq of the last event, once there is one.
+    pub(crate) last: u64,
+    /// An event was left because it did not fit.
+    pub(crate) full: bool,
+}
+
+impl Batch<'_> {
+    fn into_chunk(self) -> Option<Chunk> {
+        let Self {
+            bytes,
+            last,
+            events,
+            ..
+        } = self;
+        (events > 0).then(|| Chunk {
+            bytes: bytes.split().freeze(),
+            last,
+            events,
+        })
     }
 }

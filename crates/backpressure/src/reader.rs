@@ -3,10 +3,11 @@
 use core::fmt;
 use core::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::log::Shared;
 use crate::mark::Mark;
+use crate::merge::Batch;
 use crate::sync::Arc;
 use crate::waiters::SlotId;
 use crate::{Chunks, Lag, ReadError};
@@ -189,32 +190,19 @@ impl Reader {
         }
     }
 
-    /// Copies the next events to the end of `out`. Returns how many they were, the seq of the last
-    /// one taken so far, and that of the next one.
+    /// Copies the next events to the end of `batch`, and returns the seq of the one that follows.
     pub(crate) fn copy_through(
         &mut self,
         seq: u64,
-        room: usize,
-        out: &mut BytesMut,
-    ) -> Result<Copied, ReadError> {
+        batch: &mut Batch<'_>,
+    ) -> Result<Option<u64>, ReadError> {
         let mut state = self.log.lock();
         if state.closed {
             return Err(ReadError::Closed);
         }
-        let events = state.tail.copy(&mut self.cursor, seq, room, out)?;
-        Ok(Copied {
-            events,
-            last: self.cursor.seq,
-            next: state.tail.next_seq(self.cursor)?,
-        })
+        state.tail.copy(&mut self.cursor, seq, batch)?;
+        state.tail.next_seq(self.cursor)
     }
-}
-
-/// What [`Reader::copy_through`] did.
-pub(crate) struct Copied {
-    pub(crate) events: usize,
-    pub(crate) last: u64,
-    pub(crate) next: Option<u64>,
 }
 
 impl Drop for Reader {

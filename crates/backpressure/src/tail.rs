@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::mark::Mark;
+use crate::merge::Batch;
 use crate::segment::{Run, Segment};
 use crate::{Chunk, Lag, LogConfig, ReadError};
 
@@ -129,25 +130,28 @@ impl Tail {
         }))
     }
 
-    /// Takes the next events by copying them to the end of `out`, and returns how many they were.
-    /// If `out` already holds something, an event that does not fit in `room` is left for later.
+    /// Takes the next events by copying them to the end of `batch`, or finds that it is full.
     pub(crate) fn copy(
         &mut self,
         cursor: &mut Mark,
         through: u64,
-        room: usize,
-        out: &mut BytesMut,
-    ) -> Result<usize, ReadError> {
+        batch: &mut Batch<'_>,
+    ) -> Result<(), ReadError> {
+        let room = batch.max_bytes.saturating_sub(batch.bytes.len());
         let Some((at, run)) = self.next_run(*cursor, through, room)? else {
-            return Ok(0);
+            return Ok(());
         };
-        if run.range.len() > room && !out.is_empty() {
-            return Ok(0);
+        if run.range.len() > room && batch.events > 0 {
+            batch.full = true;
+            return Ok(());
         }
-        out.extend_from_slice(self.segment(at).bytes(run.range));
-        let events = cursor.lag(run.end).events as usize;
+        batch
+            .bytes
+            .extend_from_slice(self.segment(at).bytes(run.range));
+        batch.events += cursor.lag(run.end).events as usize;
+        batch.last = run.end.seq;
         self.advance(cursor, run.end);
-        Ok(events)
+        Ok(())
     }
 
     /// Leaves out the unread events with a seq of at most `seq`.
