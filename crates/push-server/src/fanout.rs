@@ -139,7 +139,7 @@ impl Tail for Fanout {
             .map(|topic| {
                 let forms = state.logs.entry(topic.clone()).or_default();
                 forms.logs[*form as usize]
-                    .get_or_insert_with(|| Log::new(self.shared.config.clone(), watermark.seq))
+                    .get_or_insert_with(|| Log::new(self.shared.config, watermark.seq))
                     .subscribe()
             })
             .collect();

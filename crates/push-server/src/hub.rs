@@ -54,7 +54,7 @@ impl Hub {
     ///
     /// Outside of a tokio runtime.
     pub async fn start(config: HubConfig, store: AnyStore) -> Result<Self, StoreError> {
-        let fanout = Fanout::new(config.tail.clone());
+        let fanout = Fanout::new(config.tail);
         let feed_config = FeedConfig {
             poll: config.poll,
             page: config.page,

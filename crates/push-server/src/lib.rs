@@ -37,6 +37,10 @@ mod sse;
 mod subscriber;
 mod ws;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use self::access::Access;
 pub use self::config::{ConfigError, HubConfig, MAX_HEARTBEAT};
 pub use self::form::Form;

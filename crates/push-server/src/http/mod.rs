@@ -24,7 +24,7 @@ pub struct HubBody(Kind);
 #[derive(Debug)]
 enum Kind {
     Full(Option<Bytes>),
-    Events(EventBody),
+    Events(Box<EventBody>),
     /// Headers alone, without a length: the answer to `HEAD` for a stream.
     Headless,
 }
@@ -37,7 +37,7 @@ impl HubBody {
     }
 
     pub(crate) fn events(body: EventBody) -> Self {
-        Self(Kind::Events(body))
+        Self(Kind::Events(Box::new(body)))
     }
 
     pub(crate) fn headless() -> Self {
@@ -55,7 +55,7 @@ impl Body for HubBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Kind::Events(body) => Pin::new(body).poll_frame(cx),
+            Kind::Events(body) => Pin::new(&mut **body).poll_frame(cx),
             Kind::Headless => Poll::Ready(None),
         }
     }

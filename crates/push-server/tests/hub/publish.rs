@@ -7,7 +7,6 @@ use push_server::{Hub, HubConfig};
 
 use crate::support::*;
 
-#[track_caller]
 async fn check(hub: &Hub, request: http::request::Builder, body: &[u8], status: u16, code: &str) {
     let request = request
         .body(Full::new(Bytes::copy_from_slice(body)))

@@ -87,7 +87,7 @@ impl Subject {
                     None => return false,
                     Some(other) => panic!("{other}: nothing was lost"),
                 }
-                let id = message["id"].as_str().or(message["at"].as_str());
+                let id = message["id"].as_str().or_else(|| message["at"].as_str());
                 self.cursor = id.map(str::to_owned);
             }
         }

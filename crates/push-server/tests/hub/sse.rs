@@ -33,7 +33,6 @@ fn gap(reason: &str, after: Option<&str>, at: &str) -> Got {
     }
 }
 
-#[track_caller]
 async fn check(stream: &mut Stream, expected: &[Got]) {
     for (index, want) in expected.iter().enumerate() {
         assert_eq!(&stream.next_block().await, want, "block {index}");

@@ -275,14 +275,4 @@ impl Socket {
             }
         }
     }
-
-    /// The next event, whatever the hub says between.
-    pub(crate) async fn next_event(&mut self) -> Value {
-        loop {
-            let message = self.next().await;
-            if message["type"] == "event" || message.is_null() {
-                return message;
-            }
-        }
-    }
 }
