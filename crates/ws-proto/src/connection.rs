@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 ///
 /// Bytes go in through [`push`](Self::push), bytes come out of [`poll_transmit`](Self::poll_transmit)
 /// and [`send`](Self::send), time goes in as the time since an origin of the caller's choice, which
-/// must not go backwards. No call blocks, none can be cancelled halfway, and between calls an idle
-/// connection holds no heap.
+/// must not go backwards. No call blocks, and none can be cancelled halfway. A connection is about
+/// 200 bytes (700 without the `alloc` feature) and, while idle, owns no heap.
 ///
 /// # Closing
 /// Either [`close`](Self::close), or a Close frame from the peer (answered at once with the same

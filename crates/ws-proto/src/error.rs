@@ -44,28 +44,6 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// Every rule, in the order of the declaration.
-    #[cfg(test)]
-    pub(crate) const ALL: [Self; 17] = [
-        Self::ReservedBits,
-        Self::ReservedOpCode,
-        Self::FragmentedControl,
-        Self::ControlTooLong,
-        Self::MissingMask,
-        Self::UnexpectedMask,
-        Self::NonMinimalLength,
-        Self::LengthOverflow,
-        Self::UnexpectedContinuation,
-        Self::InterleavedMessage,
-        Self::InvalidUtf8,
-        Self::CloseTooShort,
-        Self::InvalidCloseCode,
-        Self::InvalidCloseReason,
-        Self::FrameTooBig,
-        Self::MessageTooBig,
-        Self::TooManyFragments,
-    ];
-
     /// The close code that tells the peer.
     #[must_use]
     pub const fn close_code(self) -> CloseCode {

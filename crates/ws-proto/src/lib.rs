@@ -58,7 +58,15 @@
 //! assert!(reply.is_empty() && server.closed().is_none() && server.poll_timeout().is_none());
 //! # }
 //! ```
+#![cfg_attr(all(doctest, feature = "alloc"), doc = include_str!("../README.md"))]
 #![no_std]
+#![cfg_attr(
+    not(feature = "alloc"),
+    expect(
+        rustdoc::broken_intra_doc_links,
+        reason = "the documentation is that of the default features"
+    )
+)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

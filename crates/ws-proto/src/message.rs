@@ -22,8 +22,9 @@ pub enum Message {
 #[derive(Debug)]
 pub struct Assembler {
     max_message: usize,
-    /// At most `max_message` bytes.
     buffer: Vec<u8>,
+    /// How much the message may still grow; `None` once it was refused.
+    room: Option<usize>,
 }
 
 impl Assembler {
@@ -33,19 +34,25 @@ impl Assembler {
         Self {
             max_message,
             buffer: Vec::new(),
+            room: Some(max_message),
         }
     }
 
     /// Adds a chunk; returns the message if that was its last one.
     ///
     /// # Errors
-    /// [`Rule::MessageTooBig`], or [`Rule::InvalidUtf8`] (which a connection has ruled out). The
-    /// message is dropped; [close](crate::Connection::close) with the violation's code.
+    /// [`Rule::MessageTooBig`], also for whatever else comes of the same message, or
+    /// [`Rule::InvalidUtf8`], which a connection has ruled out. The message is dropped;
+    /// [close](crate::Connection::close) with the violation's code.
     pub fn push(&mut self, chunk: Chunk<'_>) -> Result<Option<Message>, Violation> {
         if chunk.first {
             self.buffer = Vec::new();
+            self.room = Some(self.max_message);
         }
-        if chunk.payload.len() > self.max_message - self.buffer.len() {
+        self.room = self
+            .room
+            .and_then(|room| room.checked_sub(chunk.payload.len()));
+        if self.room.is_none() {
             self.buffer = Vec::new();
             return Err(Rule::MessageTooBig.into());
         }

@@ -55,3 +55,78 @@ impl Utf8 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// What `pieces` come to: valid, cut within a character, or bad from this byte on.
+    fn validate<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> Result<(), Option<usize>> {
+        let mut utf8 = Utf8::new();
+        let mut seen = 0;
+        for piece in pieces {
+            utf8.push(piece).map_err(|_| Some(seen))?;
+            seen += piece.len();
+        }
+        utf8.finish().map_err(|_| None)
+    }
+
+    /// The same, by trying every prefix.
+    fn oracle(bytes: &[u8]) -> Result<(), Option<usize>> {
+        for len in 0..=bytes.len() {
+            match str::from_utf8(&bytes[..len]) {
+                Err(error) if error.error_len().is_some() => return Err(Some(len - 1)),
+                _ => {}
+            }
+        }
+        str::from_utf8(bytes).map(drop).map_err(|_| None)
+    }
+
+    /// Bytes that are nearly text: characters of every length, cut, joined and spoilt.
+    fn nearly_text() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            8 => "[a\u{7f}\u{80}\u{7ff}\u{800}\u{d7ff}\u{e000}\u{ffff}\u{10000}\u{10ffff}]{1,3}"
+                .prop_map(|text| text.into_bytes()),
+            1 => vec(any::<u8>(), 1..3),
+            1 => vec(0x80..0xc0_u8, 1..2),
+            1 => prop::sample::select(std::vec![
+                &b"\xc0\x80"[..], b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xf0\x8f\xbf\xbf",
+                b"\xf4\x90\x80\x80", b"\xf5", b"\xe2\x82", b"\xf0\x9f\x8c", b"\xff",
+            ]).prop_map(<[u8]>::to_vec),
+        ];
+        vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn byte_by_byte_fails_at_the_first_byte_that_core_calls_bad(bytes in nearly_text()) {
+            prop_assert_eq!(validate(bytes.chunks(1)), oracle(&bytes));
+        }
+
+        #[test]
+        fn any_two_cuts_give_the_verdict_of_the_whole(
+            bytes in nearly_text(),
+            first: prop::sample::Index,
+            second: prop::sample::Index,
+        ) {
+            let (first, second) = (first.index(bytes.len() + 1), second.index(bytes.len() + 1));
+            let (first, second) = (first.min(second), first.max(second));
+            let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+            let verdict = validate(pieces);
+            match oracle(&bytes) {
+                // The piece with the bad byte is the one that fails.
+                Err(Some(at)) => {
+                    let start = [second, first, 0].into_iter().find(|start| *start <= at);
+                    prop_assert_eq!(verdict, Err(start));
+                }
+                other => prop_assert_eq!(verdict, other),
+            }
+        }
+    }
+}

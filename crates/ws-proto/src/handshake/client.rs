@@ -54,7 +54,7 @@ impl<'p> ClientHandshake<'p> {
     }
 
     /// The fields of the GET request, to which the caller adds `Host`.
-    pub fn request_headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+    pub fn request_headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> + Clone {
         [
             (UPGRADE, "websocket".as_bytes()),
             (CONNECTION, "Upgrade".as_bytes()),
@@ -70,10 +70,10 @@ impl<'p> ClientHandshake<'p> {
     ///
     /// # Errors
     /// [`HandshakeError`] if this is not the beginning of a WebSocket; close the transport.
-    pub fn verify<'h>(
+    pub fn verify<'n, 'v>(
         &self,
         status: u16,
-        headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
+        headers: impl Iterator<Item = (&'n str, &'v [u8])> + Clone,
     ) -> Result<Option<&'p str>, HandshakeError> {
         if status != 101 {
             return Err(HandshakeError::Status(status));

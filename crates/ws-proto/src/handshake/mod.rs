@@ -39,20 +39,20 @@ pub fn accept_key(key: &[u8]) -> [u8; 28] {
 }
 
 /// The values of all lines of one field, without the white space around them.
-fn values<'h>(
-    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+fn values<'n, 'v>(
+    headers: impl Iterator<Item = (&'n str, &'v [u8])>,
     name: &str,
-) -> impl Iterator<Item = &'h [u8]> {
+) -> impl Iterator<Item = &'v [u8]> {
     headers
         .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
         .map(|(_, value)| value.trim_ascii())
 }
 
 /// The elements of a field that is a list (RFC 9110 section 5.6.1), over all its lines.
-fn elements<'h>(
-    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+fn elements<'n, 'v>(
+    headers: impl Iterator<Item = (&'n str, &'v [u8])>,
     name: &str,
-) -> impl Iterator<Item = &'h [u8]> {
+) -> impl Iterator<Item = &'v [u8]> {
     values(headers, name)
         .flat_map(|value| value.split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
@@ -60,8 +60,8 @@ fn elements<'h>(
 }
 
 /// Whether a list has an element, compared without case.
-fn has_element<'h>(
-    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+fn has_element<'n, 'v>(
+    headers: impl Iterator<Item = (&'n str, &'v [u8])>,
     name: &str,
     wanted: &str,
 ) -> bool {
@@ -73,10 +73,10 @@ fn has_element<'h>(
 struct Repeated;
 
 /// The value of a field that may come in one line only.
-fn single<'h>(
-    headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+fn single<'n, 'v>(
+    headers: impl Iterator<Item = (&'n str, &'v [u8])>,
     name: &str,
-) -> Result<Option<&'h [u8]>, Repeated> {
+) -> Result<Option<&'v [u8]>, Repeated> {
     let mut values = values(headers, name);
     let value = values.next();
     if values.next().is_some() {

@@ -49,7 +49,7 @@ pub struct Accepted<'s> {
 
 impl Accepted<'_> {
     /// The fields of the response, whose status is 101.
-    pub fn response_headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+    pub fn response_headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> + Clone {
         [
             (UPGRADE, Some("websocket".as_bytes())),
             (CONNECTION, Some("Upgrade".as_bytes())),
@@ -161,9 +161,9 @@ impl Error for Reject {}
 ///
 /// # Errors
 /// [`Reject`] gives the response.
-pub fn check_request<'h, 's>(
+pub fn check_request<'n, 'v, 's>(
     method: &str,
-    headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
+    headers: impl Iterator<Item = (&'n str, &'v [u8])> + Clone,
     origin: &OriginPolicy<'_>,
     supported: &[&'s str],
 ) -> Result<Accepted<'s>, Reject> {

@@ -1,0 +1,154 @@
+//! What a connection holds on the heap, whatever its peer does. A binary of its own, since it
+//! counts every byte that a thread allocates.
+
+#![cfg(feature = "alloc")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use ws_proto::{Assembler, Config, Connection, Event, Header, Message, OpCode, Server};
+
+struct Counting;
+
+thread_local! {
+    static HELD: Cell<usize> = const { Cell::new(0) };
+    static MOST: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to `System` unchanged; the counters are plain thread-locals without a
+// destructor and allocate nothing themselves.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HELD.set(HELD.get().wrapping_add(layout.size()));
+        MOST.set(MOST.get().max(HELD.get()));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.set(HELD.get().wrapping_sub(layout.size()));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How many bytes `run` holds at most beyond what was held before, and what it leaves.
+fn measure<T>(run: impl FnOnce() -> T) -> (usize, usize, T) {
+    let before = HELD.get();
+    MOST.set(before);
+    let out = run();
+    (MOST.get() - before, HELD.get() - before, out)
+}
+
+fn masked(fin: bool, opcode: OpCode, len: usize) -> Vec<u8> {
+    let mut header = Header::new(opcode, len as u64);
+    header.fin = fin;
+    header.mask = Some([0; 4]);
+    [header.encode().to_vec(), vec![b'x'; len]].concat()
+}
+
+/// Pushes `bytes` in pieces of `size` and returns how many events came of it.
+fn feed(connection: &mut Connection<Server>, bytes: &mut [u8], size: usize) -> usize {
+    let mut count = 0;
+    for piece in bytes.chunks_mut(size) {
+        let mut events = connection.push(piece, Duration::ZERO);
+        while let Some(event) = events.next() {
+            event.expect("nothing is wrong with it");
+            count += 1;
+        }
+    }
+    count
+}
+
+#[test]
+fn data_of_any_length_in_any_pieces_allocates_nothing() {
+    for size in [1, 7, 1 << 20] {
+        let mut bytes = [
+            masked(true, OpCode::Text, 1000),
+            masked(false, OpCode::Binary, 70_000),
+            masked(true, OpCode::Continuation, 0),
+        ]
+        .concat();
+        let mut connection = Connection::server(Config::default());
+        let (most, ..) = measure(|| feed(&mut connection, &mut bytes, size));
+        assert_eq!(most, 0, "in pieces of {size} bytes");
+    }
+}
+
+#[test]
+fn a_length_that_is_only_announced_allocates_nothing() {
+    let mut config = Config::default();
+    config.max_frame(usize::MAX).max_message(usize::MAX);
+    let mut connection = Connection::server(config);
+    let mut assembler = Assembler::new(usize::MAX);
+    let mut header = Header::new(OpCode::Binary, (1 << 63) - 1);
+    header.mask = Some([0; 4]);
+    let mut bytes = [header.encode().as_slice(), b"one"].concat();
+    let (most, ..) = measure(|| {
+        let mut events = connection.push(&mut bytes, Duration::ZERO);
+        while let Some(event) = events.next() {
+            if let Ok(Event::Data(chunk)) = event {
+                assert_eq!(assembler.push(chunk), Ok(None));
+            }
+        }
+    });
+    assert!(most <= 8, "{most} bytes for the three that came");
+}
+
+#[test]
+fn an_assembler_grows_with_the_bytes_received_and_holds_nothing_between_messages() {
+    let mut assembler = Assembler::new(1 << 20);
+    let mut connection = Connection::server(Config::default());
+    let mut pieces = vec![masked(false, OpCode::Binary, 100)];
+    pieces.extend((0..999).map(|_| masked(false, OpCode::Continuation, 100)));
+    let mut last = masked(true, OpCode::Continuation, 0);
+
+    let before = HELD.get();
+    let mut assemble = |bytes: &mut [u8]| {
+        let mut events = connection.push(bytes, Duration::ZERO);
+        let mut message = None;
+        while let Some(event) = events.next() {
+            let Ok(Event::Data(chunk)) = event else {
+                panic!("only data is expected here: {event:?}")
+            };
+            message = assembler.push(chunk).expect("it is within the limit");
+        }
+        (message, HELD.get() - before)
+    };
+    for (index, piece) in pieces.iter_mut().enumerate() {
+        let (message, held) = assemble(piece);
+        assert_eq!(message, None);
+        let received = 100 * (index + 1);
+        assert!(held <= 2 * received, "{held} bytes for {received}");
+    }
+    let (message, _) = assemble(&mut last);
+    assert_eq!(message, Some(Message::Binary(vec![b'x'; 100_000])));
+    drop(message);
+    assert_eq!(HELD.get(), before);
+}
+
+#[test]
+fn a_flood_of_pings_holds_one_pong_and_an_idle_connection_nothing() {
+    for size in [1 << 20, 3] {
+        let mut connection = Connection::server(Config::default());
+        let mut bytes = masked(true, OpCode::Ping, 125).repeat(1000);
+        let (most, left, pongs) = measure(|| {
+            assert_eq!(feed(&mut connection, &mut bytes, size), 1000);
+            std::iter::from_fn(|| connection.poll_control()).count()
+        });
+        assert_eq!((pongs, left), (1, 0));
+        assert!(
+            most <= 2 * 126,
+            "{most} bytes for a pong and a ping in pieces"
+        );
+    }
+}
+
+#[test]
+fn a_connection_is_as_small_as_documented() {
+    assert!(size_of::<Connection<Server>>() <= 208);
+}

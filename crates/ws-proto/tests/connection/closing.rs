@@ -1,0 +1,562 @@
+//! The closing handshake as transcripts, in virtual time.
+
+use std::time::Duration;
+
+use ws_proto::{
+    Client, CloseCode, Closed, Config, Connection, ControlError, Ending, Eof, Event, Initiator,
+    Kind, OpCode, Role, Rule, SendError, Server,
+};
+
+use crate::{KEY, Masks, close, masked, ping, raw, read, text, transmit, unmasked};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What one end did, from its own point of view.
+#[derive(Debug, PartialEq)]
+enum Step {
+    /// It sent this Close frame.
+    Sent(u16, String),
+    /// It received this Close frame.
+    Received(u16, String),
+    Closed(Closed),
+}
+
+fn sent(code: u16, reason: &str) -> Step {
+    Step::Sent(code, reason.into())
+}
+
+fn received(code: u16, reason: &str) -> Step {
+    Step::Received(code, reason.into())
+}
+
+fn closed(initiator: Initiator, code: u16, said: Option<u16>, ending: Ending) -> Step {
+    let sent = said.map(CloseCode::from);
+    Step::Closed(Closed {
+        initiator,
+        code: code.into(),
+        sent,
+        ending,
+    })
+}
+
+/// One end and what it has to tell.
+struct End<R: Role> {
+    connection: Connection<R>,
+    /// Reads what this end sends.
+    witness: fn(&[u8]) -> (u16, String),
+    steps: Vec<Step>,
+}
+
+/// Both ends of a connection and a clock.
+struct Pair {
+    server: End<Server>,
+    client: End<Client<Masks>>,
+    now: Duration,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let mut config = Config::default();
+        config.close_timeout(TIMEOUT);
+        Self {
+            server: End {
+                connection: Connection::server(config),
+                witness: |bytes| close_frame(&read(&mut crate::client(), &[bytes])),
+                steps: Vec::new(),
+            },
+            client: End {
+                connection: Connection::client(config, || KEY),
+                witness: |bytes| close_frame(&read(&mut crate::server(), &[bytes])),
+                steps: Vec::new(),
+            },
+            now: Duration::from_secs(100),
+        }
+    }
+
+    /// Lets the server send and the client receive.
+    fn deliver_to_client(&mut self) {
+        let bytes = self.server.transmit();
+        self.client.receive(bytes, self.now);
+    }
+
+    /// Lets the client send and the server receive.
+    fn deliver_to_server(&mut self) {
+        let bytes = self.client.transmit();
+        self.server.receive(bytes, self.now);
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.server.connection.handle_timeout(self.now);
+        self.client.connection.handle_timeout(self.now);
+    }
+
+    #[track_caller]
+    fn expect(self, server: &[Step], client: &[Step]) {
+        assert_eq!(self.server.finish(), server, "the server");
+        assert_eq!(self.client.finish(), client, "the client");
+    }
+}
+
+impl<R: Role> End<R> {
+    fn transmit(&mut self) -> Vec<u8> {
+        let bytes = transmit(&mut self.connection);
+        if !bytes.is_empty() {
+            let (code, reason) = (self.witness)(&bytes);
+            self.steps.push(Step::Sent(code, reason));
+        }
+        bytes
+    }
+
+    fn receive(&mut self, mut bytes: Vec<u8>, now: Duration) {
+        let mut events = self.connection.push(&mut bytes, now);
+        while let Some(event) = events.next() {
+            match event {
+                Ok(Event::Close(frame)) => {
+                    self.steps.push(received(frame.code.into(), frame.reason));
+                }
+                other => panic!("only Close frames are expected here: {other:?}"),
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Step> {
+        self.steps
+            .extend(self.connection.closed().map(Step::Closed));
+        self.steps
+    }
+}
+
+fn close_frame(seen: &[crate::Seen]) -> (u16, String) {
+    match seen {
+        [crate::Seen::Close(code, reason)] => (*code, reason.clone()),
+        other => panic!("one Close frame is expected here: {other:?}"),
+    }
+}
+
+#[test]
+fn the_server_closes_and_ends_the_transport_first() {
+    let mut pair = Pair::new();
+    pair.server
+        .connection
+        .close(CloseCode::SERVICE_RESTART, "1500", pair.now)
+        .unwrap();
+    pair.deliver_to_client();
+    pair.deliver_to_server();
+    assert!(
+        pair.server.connection.closed().is_some(),
+        "the server is done"
+    );
+    assert_eq!(
+        pair.client.connection.closed(),
+        None,
+        "the client waits for the transport"
+    );
+    pair.client.connection.handle_eof(Eof::Clean);
+    pair.expect(
+        &[
+            sent(1012, "1500"),
+            received(1012, ""),
+            closed(Initiator::Local, 1012, Some(1012), Ending::Clean),
+        ],
+        &[
+            received(1012, "1500"),
+            sent(1012, ""),
+            closed(Initiator::Remote, 1012, Some(1012), Ending::Clean),
+        ],
+    );
+}
+
+#[test]
+fn the_client_closes_and_waits_for_the_server_to_end_the_transport() {
+    let mut pair = Pair::new();
+    pair.client
+        .connection
+        .close(CloseCode::NORMAL, "bye", pair.now)
+        .unwrap();
+    pair.deliver_to_server();
+    assert_eq!(
+        pair.server.connection.closed(),
+        None,
+        "the answer is not sent yet"
+    );
+    pair.deliver_to_client();
+    pair.client.connection.handle_eof(Eof::Reset);
+    pair.expect(
+        &[
+            received(1000, "bye"),
+            sent(1000, ""),
+            closed(Initiator::Remote, 1000, Some(1000), Ending::Clean),
+        ],
+        &[
+            sent(1000, "bye"),
+            received(1000, ""),
+            closed(Initiator::Local, 1000, Some(1000), Ending::Clean),
+        ],
+    );
+}
+
+#[test]
+fn both_close_at_once() {
+    let mut pair = Pair::new();
+    pair.server
+        .connection
+        .close(CloseCode::GOING_AWAY, "", pair.now)
+        .unwrap();
+    pair.client
+        .connection
+        .close(CloseCode::NORMAL, "", pair.now)
+        .unwrap();
+    let to_client = pair.server.transmit();
+    let to_server = pair.client.transmit();
+    pair.client.receive(to_client, pair.now);
+    pair.server.receive(to_server, pair.now);
+    pair.client.connection.handle_eof(Eof::Clean);
+    pair.expect(
+        &[
+            sent(1001, ""),
+            received(1000, ""),
+            closed(Initiator::Local, 1000, Some(1001), Ending::Clean),
+        ],
+        &[
+            sent(1000, ""),
+            received(1001, ""),
+            closed(Initiator::Local, 1001, Some(1000), Ending::Clean),
+        ],
+    );
+}
+
+#[test]
+fn an_empty_close_is_answered_by_an_empty_close_and_is_1005() {
+    let mut pair = Pair::new();
+    pair.client
+        .connection
+        .close(CloseCode::NO_STATUS, "", pair.now)
+        .unwrap();
+    pair.deliver_to_server();
+    assert_eq!(transmit(&mut pair.server.connection), [0x88, 0x00]);
+    pair.expect(
+        &[
+            received(1005, ""),
+            closed(Initiator::Remote, 1005, Some(1005), Ending::Clean),
+        ],
+        &[sent(1005, "")],
+    );
+}
+
+#[test]
+fn a_peer_that_never_answers_is_given_up_at_the_deadline_and_not_before() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.server.connection.poll_timeout(), None);
+    pair.server
+        .connection
+        .close(CloseCode::GOING_AWAY, "", pair.now)
+        .unwrap();
+    assert_eq!(
+        pair.server.connection.poll_timeout(),
+        Some(pair.now + TIMEOUT)
+    );
+    pair.server.transmit();
+    pair.wait(TIMEOUT - Duration::from_nanos(1));
+    assert_eq!(pair.server.connection.closed(), None);
+    pair.wait(Duration::from_nanos(1));
+    assert_eq!(pair.server.connection.poll_timeout(), None);
+    pair.expect(
+        &[
+            sent(1001, ""),
+            closed(Initiator::Local, 1006, Some(1001), Ending::TimedOut),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn a_close_frame_that_could_not_be_sent_in_time_was_not_sent() {
+    let mut pair = Pair::new();
+    pair.client
+        .connection
+        .close(CloseCode::NORMAL, "", pair.now)
+        .unwrap();
+    pair.deliver_to_server();
+    pair.wait(TIMEOUT);
+    assert_eq!(transmit(&mut pair.server.connection), [], "it is too late");
+    pair.expect(
+        &[
+            received(1000, ""),
+            closed(Initiator::Remote, 1000, None, Ending::TimedOut),
+        ],
+        &[
+            sent(1000, ""),
+            closed(Initiator::Local, 1006, Some(1000), Ending::TimedOut),
+        ],
+    );
+}
+
+#[test]
+fn a_server_that_keeps_the_transport_open_cannot_keep_the_client() {
+    let mut pair = Pair::new();
+    pair.client
+        .connection
+        .close(CloseCode::NORMAL, "", pair.now)
+        .unwrap();
+    pair.deliver_to_server();
+    pair.deliver_to_client();
+    pair.wait(TIMEOUT);
+    assert_eq!(
+        pair.client.connection.closed(),
+        Some(Closed {
+            initiator: Initiator::Local,
+            code: CloseCode::NORMAL,
+            sent: Some(CloseCode::NORMAL),
+            ending: Ending::Clean,
+        })
+    );
+}
+
+#[test]
+fn a_transport_that_ends_without_a_close_frame_is_1006() {
+    for how in [Eof::Clean, Eof::Truncated, Eof::Reset] {
+        let mut pair = Pair::new();
+        pair.server.connection.handle_eof(how);
+        pair.client
+            .connection
+            .close(CloseCode::NORMAL, "", pair.now)
+            .unwrap();
+        pair.client.transmit();
+        pair.client.connection.handle_eof(how);
+        pair.expect(
+            &[closed(
+                Initiator::Remote,
+                1006,
+                None,
+                Ending::Transport(how),
+            )],
+            &[
+                sent(1000, ""),
+                closed(Initiator::Local, 1006, Some(1000), Ending::Transport(how)),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_transport_that_ends_before_the_answer_was_sent_is_not_clean() {
+    let mut pair = Pair::new();
+    pair.server
+        .connection
+        .close(CloseCode::NORMAL, "", pair.now)
+        .unwrap();
+    pair.deliver_to_client();
+    pair.client.connection.handle_eof(Eof::Reset);
+    pair.expect(
+        &[sent(1000, "")],
+        &[
+            received(1000, ""),
+            closed(Initiator::Remote, 1000, None, Ending::Transport(Eof::Reset)),
+        ],
+    );
+}
+
+#[test]
+fn the_first_ending_is_the_one_that_is_told() {
+    let mut connection = crate::server();
+    connection.handle_eof(Eof::Reset);
+    let told = connection.closed();
+    connection.handle_eof(Eof::Clean);
+    connection.handle_timeout(Duration::MAX);
+    assert_eq!(
+        read(&mut connection, &[&masked(true, OpCode::Close, b"")]),
+        []
+    );
+    assert_eq!(connection.closed(), told);
+    assert_eq!(transmit(&mut connection), []);
+}
+
+#[test]
+fn a_violation_is_told_to_the_peer_and_ends_the_connection_once_that_is_sent() {
+    let mut pair = Pair::new();
+    assert_eq!(
+        read(&mut pair.server.connection, &[b"\xc1"]),
+        [crate::Seen::Broken(Rule::ReservedBits)]
+    );
+    assert_eq!(
+        pair.server.connection.closed(),
+        None,
+        "the Close frame is not sent yet"
+    );
+    pair.deliver_to_client();
+    pair.expect(
+        &[
+            sent(1002, "reserved bit set"),
+            closed(
+                Initiator::Local,
+                1006,
+                Some(1002),
+                Ending::Failed(Rule::ReservedBits),
+            ),
+        ],
+        &[received(1002, "reserved bit set")],
+    );
+}
+
+#[test]
+fn a_violation_during_the_closing_handshake_sends_no_second_close() {
+    let mut pair = Pair::new();
+    pair.server
+        .connection
+        .close(CloseCode::NORMAL, "", pair.now)
+        .unwrap();
+    pair.server.transmit();
+    assert_eq!(
+        read(&mut pair.server.connection, &[b"\xc1"]),
+        [crate::Seen::Broken(Rule::ReservedBits)]
+    );
+    assert_eq!(transmit(&mut pair.server.connection), []);
+    pair.expect(
+        &[
+            sent(1000, ""),
+            closed(
+                Initiator::Local,
+                1006,
+                Some(1000),
+                Ending::Failed(Rule::ReservedBits),
+            ),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn once_closing_only_the_peers_close_frame_is_delivered() {
+    let mut connection = crate::server();
+    connection
+        .close(CloseCode::NORMAL, "", Duration::ZERO)
+        .unwrap();
+    let late = [
+        masked(true, OpCode::Text, b"late"),
+        masked(true, OpCode::Ping, b"late"),
+        masked(true, OpCode::Close, b"\x03\xe8"),
+    ];
+    assert_eq!(read(&mut connection, &[&late.concat()]), [close(1000, "")]);
+    assert_eq!(
+        transmit(&mut connection),
+        unmasked(true, OpCode::Close, b"\x03\xe8"),
+        "no pong"
+    );
+}
+
+#[test]
+fn a_message_begun_before_closing_is_dropped() {
+    let mut connection = crate::server();
+    let begun = masked(false, OpCode::Text, b"begun");
+    assert_eq!(
+        read(&mut connection, &[&begun]),
+        [crate::Seen::Unfinished(b"begun".to_vec())]
+    );
+    connection
+        .close(CloseCode::NORMAL, "", Duration::ZERO)
+        .unwrap();
+    let ended = [
+        masked(true, OpCode::Continuation, b"ended"),
+        masked(true, OpCode::Close, b""),
+    ];
+    assert_eq!(read(&mut connection, &[&ended.concat()]), [close(1005, "")]);
+}
+
+#[test]
+fn a_pong_that_was_due_before_the_close_frame_goes_before_it() {
+    let mut connection = crate::server();
+    let frames = [
+        masked(true, OpCode::Ping, b"p"),
+        masked(true, OpCode::Close, b"\x03\xe8"),
+    ];
+    assert_eq!(
+        read(&mut connection, &[&frames.concat()]),
+        [ping(b"p"), close(1000, "")]
+    );
+    let sent = [
+        unmasked(true, OpCode::Pong, b"p"),
+        unmasked(true, OpCode::Close, b"\x03\xe8"),
+    ];
+    assert_eq!(transmit(&mut connection), sent.concat());
+    assert_eq!(transmit(&mut connection), []);
+}
+
+#[test]
+fn closing_refuses_whatever_would_follow_the_close_frame() {
+    let mut out = Vec::new();
+    let closing: [fn(&mut Connection<Server>); 4] = [
+        |server| server.close(CloseCode::NORMAL, "", Duration::ZERO).unwrap(),
+        |server| assert_eq!(read(server, &[&masked(true, OpCode::Close, b"")]).len(), 1),
+        |server| assert_eq!(read(server, &[b"\xc1"]).len(), 1),
+        |server| server.handle_eof(Eof::Clean),
+    ];
+    for begin in closing {
+        let mut server = crate::server();
+        assert!(!server.is_closing());
+        begin(&mut server);
+        assert!(server.is_closing());
+        assert_eq!(
+            server.send(Kind::Text, b"x", &mut out),
+            Err(SendError::Closing)
+        );
+        let fragment = ws_proto::Fragment::More;
+        let refused = server.send_fragment(Kind::Text, fragment, b"x", &mut out);
+        assert_eq!(refused, Err(SendError::Closing));
+        assert_eq!(server.ping(b""), Err(ControlError::Closing));
+        let again = server.close(CloseCode::NORMAL, "", Duration::ZERO);
+        assert_eq!(again, Err(ControlError::Closing));
+    }
+    assert_eq!(out, []);
+}
+
+#[test]
+fn a_close_frame_that_must_not_be_sent_is_refused() {
+    let check = |code: u16, reason: &str, expected| {
+        let mut server = crate::server();
+        assert_eq!(
+            server.close(code.into(), reason, Duration::ZERO),
+            expected,
+            "{code}"
+        );
+        assert_eq!(server.is_closing(), expected.is_ok());
+    };
+    for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, u16::MAX] {
+        check(code, "why", Err(ControlError::InvalidCloseCode));
+    }
+    for code in [1000, 1003, 1007, 1014, 3000, 4401, 4999] {
+        check(code, "why", Ok(()));
+    }
+    check(1000, &"r".repeat(123), Ok(()));
+    check(1000, &"r".repeat(124), Err(ControlError::TooLong));
+    check(1005, "", Ok(()));
+}
+
+#[test]
+fn a_client_masks_its_control_frames_too() {
+    let mut client = crate::client();
+    client.ping(b"ping").unwrap();
+    client
+        .close(CloseCode::NORMAL, "bye", Duration::ZERO)
+        .unwrap();
+    let sent = transmit(&mut client);
+    assert!(sent.starts_with(&[0x89, 0x84]), "{sent:02x?}");
+    assert_eq!(
+        read(&mut crate::server(), &[&sent]),
+        [ping(b"ping"), close(1000, "bye")]
+    );
+}
+
+#[test]
+fn what_was_received_before_the_end_of_the_transport_was_delivered() {
+    let mut connection = crate::server();
+    let cut = raw(true, OpCode::Text, Some(KEY), b"cut off");
+    let whole = masked(true, OpCode::Text, b"whole");
+    let seen = read(&mut connection, &[&whole, &cut[..8]]);
+    assert_eq!(seen[0], text("whole"));
+    connection.handle_eof(Eof::Clean);
+    assert_eq!(
+        connection.closed().map(|closed| closed.is_clean()),
+        Some(false)
+    );
+}
