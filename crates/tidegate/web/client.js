@@ -230,6 +230,7 @@ class WebSocketTransport {
 
     const socket = new WebSocket(target, SUBPROTOCOL)
     this.#socket = socket
+    let resumed = false
     let told
     let delay
     socket.onopen = () => {
@@ -241,10 +242,12 @@ class WebSocketTransport {
       const message = JSON.parse(data)
       switch (message.type) {
         case 'subscribed':
+          resumed = true
           return advance(message.at)
         case 'event':
           return event(message)
         case 'gap':
+          resumed = true
           return gap(message)
         case 'ready':
           return ready(message)
@@ -253,6 +256,10 @@ class WebSocketTransport {
           return
         case 'error':
           told = message.detail ?? message.code
+          if (resumed) return
+          // The answer to `resume`: the hub would wait for a better one.
+          this.close()
+          stop(told)
       }
     }
     socket.onclose = ({ code, reason }) => {

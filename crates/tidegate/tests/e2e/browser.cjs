@@ -1,9 +1,20 @@
 // Drives one Chromium page by commands, a JSON object a line, and answers each with one.
 
 const { createInterface } = require('node:readline')
+const { setTimeout } = require('node:timers/promises')
 const { chromium } = require('playwright-core')
 
 const PATIENCE_MS = 60_000
+
+// Asks from outside: `page.waitForFunction` evaluates text within the page, which the page's
+// content security policy forbids.
+async function until(isTrue) {
+  const end = Date.now() + PATIENCE_MS
+  while (!(await isTrue())) {
+    if (Date.now() > end) throw new Error(`not true within ${PATIENCE_MS} ms`)
+    await setTimeout(20)
+  }
+}
 
 async function main() {
   const browser = await chromium.launch({
@@ -20,7 +31,7 @@ async function main() {
   const commands = {
     open: ({ url }) => page.goto(url).then(() => null),
     evaluate: ({ expression }) => page.evaluate(expression),
-    wait: ({ expression }) => page.waitForFunction(expression).then(() => null),
+    wait: ({ expression }) => until(() => page.evaluate(expression)),
     fill: ({ selector, text }) => page.fill(selector, text),
     press: ({ selector, key }) => page.press(selector, key),
     click: ({ selector }) => page.click(selector),

@@ -28,7 +28,7 @@ impl Browser {
     }
 
     #[track_caller]
-    fn command(&mut self, command: Value) -> Value {
+    fn command(&mut self, command: &Value) -> Value {
         self.program.write(&format!("{command}\n"));
         let answer: Value = serde_json::from_str(&self.program.line()).expect("it answers in JSON");
         match &answer["failed"] {
@@ -39,52 +39,52 @@ impl Browser {
 
     #[track_caller]
     pub(crate) fn open(&mut self, url: &str) {
-        self.command(json!({ "do": "open", "url": url }));
+        self.command(&json!({ "do": "open", "url": url }));
     }
 
     /// The value of a JavaScript expression; a promise is awaited.
     #[track_caller]
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
-        self.command(json!({ "do": "evaluate", "expression": expression }))
+        self.command(&json!({ "do": "evaluate", "expression": expression }))
     }
 
     /// Waits until a JavaScript expression is true.
     #[track_caller]
     pub(crate) fn wait(&mut self, expression: &str) {
-        self.command(json!({ "do": "wait", "expression": expression }));
+        self.command(&json!({ "do": "wait", "expression": expression }));
     }
 
     #[track_caller]
     pub(crate) fn fill(&mut self, selector: &str, text: &str) {
-        self.command(json!({ "do": "fill", "selector": selector, "text": text }));
+        self.command(&json!({ "do": "fill", "selector": selector, "text": text }));
     }
 
     #[track_caller]
     pub(crate) fn press(&mut self, selector: &str, key: &str) {
-        self.command(json!({ "do": "press", "selector": selector, "key": key }));
+        self.command(&json!({ "do": "press", "selector": selector, "key": key }));
     }
 
     #[track_caller]
     pub(crate) fn click(&mut self, selector: &str) {
-        self.command(json!({ "do": "click", "selector": selector }));
+        self.command(&json!({ "do": "click", "selector": selector }));
     }
 
     /// Prefers `light` or `dark`.
     #[track_caller]
     pub(crate) fn prefer(&mut self, scheme: &str) {
-        self.command(json!({ "do": "media", "scheme": scheme }));
+        self.command(&json!({ "do": "media", "scheme": scheme }));
     }
 
     #[track_caller]
     pub(crate) fn resize(&mut self, width: u32, height: u32) {
-        self.command(json!({ "do": "size", "width": width, "height": height }));
+        self.command(&json!({ "do": "size", "width": width, "height": height }));
     }
 
     /// Saves a picture of the whole page under the target directory.
     #[track_caller]
     pub(crate) fn screenshot(&mut self, name: &str) -> PathBuf {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        self.command(json!({ "do": "screenshot", "path": path }));
+        self.command(&json!({ "do": "screenshot", "path": path }));
         path
     }
 

@@ -1,6 +1,10 @@
 //! The hub as its users meet it: the binary, real sockets, and programs that are not ours.
 
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stderr,
+    reason = "what a failure needs to be repeated and understood"
+)]
 
 mod browser;
 mod event_stream;

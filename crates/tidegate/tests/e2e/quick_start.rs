@@ -46,7 +46,6 @@ impl Trial {
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let mut command = Command::new("sh");
-        // `exec` in a pipeline's last part would hide its first; the whole group ends with us.
         command
             .args(["-c", &line])
             .env("PATH", path)
@@ -59,8 +58,8 @@ impl Trial {
     /// topic; what is appended to the log must come out.
     #[track_caller]
     fn check_log(&self, publish: &str, follow: &str) {
-        let _publisher = Group::start(self.shell(publish));
-        let follower = Group::start(self.shell(follow));
+        let _publisher = Group::start(&self.shell(publish));
+        let follower = Group::start(&self.shell(follow));
         let began = Instant::now();
         let mut number = 0;
         // A subscriber sees what is published after it came, which no line tells.
@@ -79,7 +78,7 @@ impl Trial {
 
     #[track_caller]
     fn check_curl(&self, watch: &str, publish: &str) {
-        let watcher = Group::start(self.shell(watch));
+        let watcher = Group::start(&self.shell(watch));
         while !watcher.0.line().starts_with("event: $ready") {}
         let published = run(self.shell(publish));
         assert_eq!(published.code, Some(0), "{}", published.stderr);
@@ -92,7 +91,7 @@ impl Trial {
 struct Group(Program);
 
 impl Group {
-    fn start(command: Command) -> Self {
+    fn start(command: &Command) -> Self {
         // `setsid` makes a group of which the shell is the leader.
         let mut group = Command::new("setsid");
         group.arg(command.get_program()).args(command.get_args());

@@ -15,6 +15,11 @@ impl Random {
         Self(seed)
     }
 
+    /// Another source, for another thread.
+    pub(crate) fn split(&mut self) -> Self {
+        Self(self.next())
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

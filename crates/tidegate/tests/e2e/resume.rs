@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::hub::{Hub, MEMORY};
+use crate::program::Program;
 use crate::random::Random;
 use crate::raw::Http;
 use crate::subscription::{Event, Item, Make, Subscription};
@@ -15,7 +16,7 @@ use crate::subscription::{Event, Item, Make, Subscription};
 fn check_random_cuts(make: Make, topics: &[&str], events: u64) {
     let hub = Hub::start(MEMORY);
     let mut random = Random::new();
-    let mut pace = Random::new();
+    let mut pace = random.split();
     thread::scope(|scope| {
         let address = hub.address();
         let publishing = scope.spawn(move || {
@@ -159,14 +160,8 @@ fn check_internal_reconnects(make: Make) {
             published += 1;
         }
         while seen < published {
-            match subscription.next().expect("it goes on") {
-                Item::Event(event) => {
-                    assert_eq!(event.data, seen.to_string(), "{make:?}");
-                    seen += 1;
-                }
-                Item::Gap { .. } => panic!("nothing was lost, yet there is a gap"),
-                Item::Start(_) | Item::Ready { .. } => {}
-            }
+            assert_eq!(next_event(&mut subscription), seen.to_string(), "{make:?}");
+            seen += 1;
         }
     }
 }
@@ -175,4 +170,57 @@ fn check_internal_reconnects(make: Make) {
 fn our_subscriber_reconnects_by_itself_and_misses_nothing() {
     check_internal_reconnects(Make::OursSse);
     check_internal_reconnects(Make::OursWebSocket);
+}
+
+#[test]
+fn a_hub_that_is_killed_again_and_again_loses_and_repeats_nothing_on_sqlite() {
+    const KILLS: u64 = 4;
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("events.db").display());
+    let mut random = Random::new();
+    let mut hub = Hub::start(&store);
+    let address = hub.address().to_owned();
+    let mut publisher = Program::start(hub.command(&["publish", "a"]));
+    let mut subscriptions = [Make::OursSse, Make::OursWebSocket]
+        .map(|make| Subscription::start(make, &hub, &["a"], "earliest"));
+
+    let mut written = 0;
+    let mut write = |publisher: &mut Program, count: u64| {
+        for line in written..written + count {
+            publisher.write(&format!("{line}\n"));
+        }
+        written += count;
+    };
+    for _ in 0..KILLS {
+        write(&mut publisher, 300);
+        // Somewhere among those lines; whatever is under way then is tried again.
+        thread::sleep(Duration::from_millis(random.below(300)));
+        hub.kill();
+        write(&mut publisher, 20);
+        hub = Hub::start_at(&address, &store);
+    }
+    write(&mut publisher, 300);
+    publisher.close_stdin();
+    let (status, _) = publisher.wait();
+    assert!(status.success(), "{}", publisher.stderr());
+    hub.publish("a", "end");
+
+    for subscription in &mut subscriptions {
+        for line in 0..written {
+            assert_eq!(next_event(subscription), line.to_string());
+        }
+        assert_eq!(next_event(subscription), "end");
+    }
+}
+
+/// The next event's data; a gap before it is an error.
+#[track_caller]
+fn next_event(subscription: &mut Subscription) -> String {
+    loop {
+        match subscription.next().expect("it goes on") {
+            Item::Event(event) => return event.data,
+            Item::Gap { .. } => panic!("nothing was lost, yet there is a gap"),
+            Item::Start(_) | Item::Ready { .. } => {}
+        }
+    }
 }
