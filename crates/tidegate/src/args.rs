@@ -242,6 +242,23 @@ mod tests {
     }
 
     #[test]
+    fn every_example_in_the_help_is_a_command_line_that_parses() {
+        let mut tried = 0;
+        for help in [EXAMPLES, DEV_EXAMPLES, PUBLISH_EXAMPLES, SUBSCRIBE_EXAMPLES] {
+            let commands = help
+                .lines()
+                .flat_map(|line| line.split(" | "))
+                .map(str::trim);
+            for command in commands.filter(|command| command.starts_with("tidegate ")) {
+                let words: Vec<_> = command.split_whitespace().skip(1).collect();
+                check(&words, Ok(()));
+                tried += 1;
+            }
+        }
+        assert_eq!(tried, 13);
+    }
+
+    #[test]
     fn every_option_has_its_environment_variable() {
         for command in CommandLine::command().get_subcommands() {
             for option in command.get_opts() {

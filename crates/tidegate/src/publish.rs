@@ -48,7 +48,7 @@ async fn publish_all(
             biased;
             published = &mut publishing => published,
             () = tokio::time::sleep(PATIENCE) => {
-                notice(&format!("waiting for the hub at {}", args.hub.url));
+                notice(&format!("waiting for the hub at {} (--log warn says why)", args.hub.url));
                 let published = publishing.await;
                 notice("the hub answered, going on");
                 published

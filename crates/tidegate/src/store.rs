@@ -28,6 +28,9 @@ impl StoreChoice {
                 )))
             }
             Self::Sqlite(path) => {
+                // Asked for once more than is needed, so that a system without randomness is
+                // found out here; later the time still tells an epoch from those before it.
+                getrandom::u64()?;
                 let seeds = || getrandom::u64().unwrap_or_else(|_| unix_ms());
                 let store = SqliteStore::open(path, SqliteConfig::default(), seeds, clock())
                     .with_context(|| format!("cannot open the event store {}", path.display()))?;

@@ -121,6 +121,7 @@ fn event_object(event: &ReceivedEvent) -> Value {
         ("id", Some(event.id.as_str().into())),
         ("seq", Some(event.seq.into())),
         ("prev", event.prev.map(Value::from)),
+        ("time", event.time.map(Value::from)),
         ("topic", Some(event.topic.as_str().into())),
         ("event", event.event.as_deref().map(Value::from)),
         ("data", Some(data.into())),

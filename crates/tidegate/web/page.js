@@ -3,6 +3,7 @@
 import { connect, publish } from './client.js'
 
 const SHOWN = 200
+const SHOWN_CHARACTERS = 2000
 const topic = new URLSearchParams(location.search).get('topic') || 'demo'
 
 /** One transport's half of the page. Text from the hub enters the document as text only. */
@@ -82,7 +83,8 @@ function item({ id, text, gap }) {
   // The epoch is the same for long stretches, so a line shows the part that moves.
   const shown = cell('id', id ? `#${id.slice(id.indexOf('-') + 1)}` : '-')
   shown.title = id ?? ''
-  line.append(shown, cell('data', text))
+  const cut = text.length > SHOWN_CHARACTERS
+  line.append(shown, cell('data', cut ? `${text.slice(0, SHOWN_CHARACTERS)}\u2026` : text))
   return line
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -307,7 +307,20 @@ fn subscribe_prints_json_with_every_field_of_the_event() {
             "1",
         ];
         let printed = succeeded(run(hub.command(&[&arguments, transport].concat())));
-        let event: Value = serde_json::from_str(&printed).expect("one line of JSON");
+        let mut event: Value = serde_json::from_str(&printed).expect("one line of JSON");
+        let time = event
+            .as_object_mut()
+            .unwrap()
+            .remove("time")
+            .and_then(|time| time.as_u64());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_millis() as u64;
+        assert!(
+            now - time.expect("the time of publishing") < 60_000,
+            "{time:?}"
+        );
         let expected = json!({
             "type": "event", "id": id, "seq": seq, "prev": 0, "topic": "a", "event": "t", "data": "1",
         });

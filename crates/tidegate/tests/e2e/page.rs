@@ -1,6 +1,11 @@
 //! The demo page and the browser client, in Chromium.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use serde_json::{Value, json};
 
@@ -229,6 +234,72 @@ fn the_page_shows_one_gap_over_a_hub_restart_on_memory_and_goes_on() {
             panic!("{gaps:?}");
         };
         assert!(gap.starts_with("gap: epoch_changed after "), "{gap}");
+    }
+}
+
+#[test]
+fn the_page_comes_back_after_a_proxys_error_with_nothing_lost_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", folder.path().join("events.db").display());
+    let hub = Hub::start(&store);
+    let mut browser = open(&hub);
+    hub.publish("demo", "before");
+    wait_for(&mut browser, "before");
+    let address = hub.address().to_owned();
+    hub.kill();
+    // For EventSource any status but 200 is the end; the client must not take it for one.
+    let proxy = BadGateway::start(&address);
+    for side in SIDES {
+        browser.wait(&format!(
+            "document.querySelector('#{side} .state').textContent.startsWith('retry')"
+        ));
+    }
+    proxy.stop();
+    let hub = Hub::start_at(&address, &store);
+    hub.publish("demo", "after");
+    wait_for(&mut browser, "after");
+    for side in SIDES {
+        assert_eq!(data(&mut browser, side), ["before", "after"], "{side}");
+        assert_eq!(field(&mut browser, side, "gaps"), "0", "{side}");
+    }
+}
+
+/// Answers every request with 502, as a proxy does whose upstream is away.
+struct BadGateway {
+    stopped: Arc<AtomicBool>,
+    address: String,
+    thread: JoinHandle<()>,
+}
+
+impl BadGateway {
+    fn start(address: &str) -> Self {
+        let listener = TcpListener::bind(address).expect("the hub has left the address");
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopped);
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if stop.load(Ordering::Acquire) {
+                    return;
+                }
+                let mut request = [0; 4096];
+                let _ = (&stream).read(&mut request);
+                let _ = (&stream).write_all(
+                    b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+                );
+            }
+        });
+        Self {
+            stopped,
+            address: address.to_owned(),
+            thread,
+        }
+    }
+
+    /// Returns when the address is free again.
+    fn stop(self) {
+        self.stopped.store(true, Ordering::Release);
+        let _ = TcpStream::connect(&self.address);
+        self.thread.join().unwrap();
     }
 }
 

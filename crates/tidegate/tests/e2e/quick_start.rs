@@ -12,6 +12,7 @@ use crate::hub::{Hub, MEMORY, tidegate};
 use crate::program::{PATIENCE, Program, run};
 
 const README: &str = include_str!("../../../../README.md");
+const CRATE_README: &str = include_str!("../../README.md");
 const ITS_ADDRESS: &str = "127.0.0.1:8080";
 const ITS_LOG: &str = "/var/log/dpkg.log";
 const RUN: &str = "cargo run --release -p tidegate -- ";
@@ -59,18 +60,27 @@ impl Trial {
     #[track_caller]
     fn check_log(&self, publish: &str, follow: &str) {
         let _publisher = Group::start(&self.shell(publish));
-        let follower = Group::start(&self.shell(follow));
-        let began = Instant::now();
         let mut number = 0;
-        // A subscriber sees what is published after it came, which no line tells.
-        loop {
-            assert!(began.elapsed() < PATIENCE, "`{follow}` prints nothing");
+        self.check_follower(follow, || {
             number += 1;
             let mut log = OpenOptions::new().append(true).open(self.log()).unwrap();
             writeln!(log, "status installed number {number}").unwrap();
+            "status installed number "
+        });
+    }
+
+    /// Runs a line that prints events, and `publish` until one comes out. A subscriber gets what
+    /// is published after it came, and no line tells when it did.
+    #[track_caller]
+    fn check_follower(&self, follow: &str, mut publish: impl FnMut() -> &'static str) {
+        let follower = Group::start(&self.shell(follow));
+        let began = Instant::now();
+        loop {
+            assert!(began.elapsed() < PATIENCE, "`{follow}` prints nothing");
+            let expected = publish();
             if let Ok(line) = follower.0.output_within(Duration::from_millis(500)) {
                 let line = String::from_utf8(line).unwrap();
-                assert!(line.starts_with("status installed number "), "{line}");
+                assert!(line.starts_with(expected), "{line}");
                 return;
             }
         }
@@ -110,25 +120,22 @@ impl Drop for Group {
     }
 }
 
-/// The lines of the README's `sh` blocks.
-fn shown() -> Vec<&'static str> {
-    code("sh")
-        .flat_map(str::lines)
-        .filter(|line| !line.is_empty())
-        .collect()
+/// The lines of the `sh` blocks, without comments.
+fn shown(readme: &'static str) -> Vec<&'static str> {
+    let lines = code(readme, "sh").into_iter().flat_map(str::lines);
+    let commands = lines.map(|line| line.split(" #").next().unwrap_or(line).trim());
+    commands.filter(|command| !command.is_empty()).collect()
 }
 
-/// The README's code blocks of a language.
-fn code(language: &str) -> impl Iterator<Item = &'static str> {
+/// The code blocks of a language.
+fn code(readme: &'static str, language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
-    README
+    let starts = readme
         .match_indices(&fence)
-        .map(|(at, fence)| {
-            let rest = &README[at + fence.len()..];
-            &rest[..rest.find("```").expect("a code block ends")]
-        })
-        .collect::<Vec<_>>()
-        .into_iter()
+        .map(|(at, fence)| at + fence.len());
+    starts
+        .map(|at| readme[at..].split("```").next().expect("a block"))
+        .collect()
 }
 
 /// The only line shown that contains all of `words`.
@@ -144,7 +151,7 @@ fn line(lines: &[&str], words: &[&str]) -> String {
 
 #[test]
 fn the_readme_shows_no_line_that_these_tests_do_not_run() {
-    for line in shown() {
+    for line in shown(README) {
         let known = line.starts_with(RUN)
             || line.starts_with("curl ")
             || line.starts_with("tail -f ")
@@ -157,7 +164,7 @@ fn the_readme_shows_no_line_that_these_tests_do_not_run() {
 
 #[test]
 fn the_readmes_hub_starts_at_the_address_it_names() {
-    let line = line(&shown(), &[RUN]);
+    let line = line(&shown(README), &[RUN]);
     let arguments: Vec<_> = line.strip_prefix(RUN).unwrap().split_whitespace().collect();
     assert_eq!(arguments, ["dev"]);
     // The address is the default; to run beside other hubs the test must choose another.
@@ -174,13 +181,13 @@ fn the_readmes_hub_starts_at_the_address_it_names() {
 
 #[test]
 fn the_readmes_curl_lines_watch_and_publish() {
-    let lines = shown();
+    let lines = shown(README);
     Trial::new().check_curl(&line(&lines, &["curl -N"]), &line(&lines, &["curl -d"]));
 }
 
 #[test]
 fn the_readmes_pipe_publishes_what_a_program_prints() {
-    let lines = shown();
+    let lines = shown(README);
     let publish = line(&lines, &["tail -f", "| tidegate publish"]);
     let follow = line(&lines, &["tidegate subscribe"]);
     let trial = Trial::new();
@@ -193,7 +200,7 @@ fn the_readmes_script_receives_events_in_a_browser() {
     let trial = Trial::new();
     let mut browser = Browser::start();
     browser.open(&trial.hub.url("/"));
-    let [script] = code("js").collect::<Vec<_>>()[..] else {
+    let [script] = code(README, "js")[..] else {
         panic!("the README shows one script");
     };
     let script = script.replace(ITS_ADDRESS, trial.hub.address());
@@ -209,6 +216,21 @@ fn the_readmes_script_receives_events_in_a_browser() {
         trial.hub.publish("demo", "seen by the script");
         thread::sleep(Duration::from_millis(100));
     }
+}
+
+#[test]
+fn the_lines_of_the_crates_readme_work_together() {
+    let lines = shown(CRATE_README);
+    let [dev, subscribe, publish] = lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(dev, "tidegate dev");
+    let trial = Trial::new();
+    trial.check_follower(subscribe, || {
+        let published = run(trial.shell(publish));
+        assert_eq!(published.code, Some(0), "{}", published.stderr);
+        "hello"
+    });
 }
 
 #[test]
