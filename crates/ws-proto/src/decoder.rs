@@ -101,12 +101,11 @@ impl Decoder {
         frame.remaining -= payload.len() as u64;
         let ended = frame.remaining == 0;
 
-        match &mut frame.content {
+        match frame.content {
+            Content::Control(opcode) if ended && self.control.as_slice().is_empty() => {
+                Ok(Some(Piece::Control(opcode, Body::Whole(payload))))
+            }
             Content::Control(opcode) => {
-                let opcode = *opcode;
-                if ended && self.control.as_slice().is_empty() {
-                    return Ok(Some(Piece::Control(opcode, Body::Whole(payload))));
-                }
                 self.control.append(payload);
                 if ended {
                     return Ok(Some(Piece::Control(opcode, Body::Gathered)));
@@ -114,11 +113,12 @@ impl Decoder {
                 self.frame = Some(frame);
                 Ok(None)
             }
-            Content::Data(message) => {
+            Content::Data(mut message) => {
                 let chunk = message.chunk(payload, ended && frame.fin)?;
                 if !ended {
-                    self.frame = Some(frame);
-                } else if let (false, Content::Data(message)) = (frame.fin, frame.content) {
+                    let content = Content::Data(message);
+                    self.frame = Some(Frame { content, ..frame });
+                } else if !frame.fin {
                     self.message = Some(message);
                 }
                 Ok(Some(Piece::Data(chunk)))
