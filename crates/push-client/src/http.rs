@@ -169,12 +169,6 @@ impl HttpConnection {
         .await
     }
 
-    /// Whether another request can be sent; false once the hub is known to have closed.
-    pub(crate) fn is_usable(&mut self, cx: &mut Context<'_>) -> bool {
-        drive(&mut self.driver, &mut self.done, cx);
-        !self.done && self.sender.is_ready()
-    }
-
     /// The next bytes of a response's body; `None` at its end.
     pub(crate) fn poll_body(
         &mut self,

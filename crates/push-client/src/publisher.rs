@@ -1,8 +1,6 @@
 //! The publisher: each event exactly once, however often it had to be sent.
 
 use core::fmt;
-use core::future::poll_fn;
-use core::task::Poll;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -185,12 +183,10 @@ impl Publisher {
         request: &Request<Full<Bytes>>,
     ) -> Result<(HttpConnection, Response<Incoming>), Failure> {
         loop {
-            let Some(mut http) = self.pool().pop() else {
-                break;
-            };
-            if poll_fn(|cx| Poll::Ready(http.is_usable(cx))).await
-                && let Ok(response) = http.send(request.clone()).await
-            {
+            // The lock must not be held while the hub answers.
+            let kept = self.pool().pop();
+            let Some(mut http) = kept else { break };
+            if let Ok(response) = http.send(request.clone()).await {
                 return Ok((http, response));
             }
         }

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 use session_proto::envelope::{GapReason, ServerMessage};
 use session_proto::{Beat, HeartbeatConfig};
-use sse_proto::{Decoder, EventRef, Excess, Item, Limits};
+use sse_proto::{Decoder, EventRef, Item, Limits};
 
 use crate::delivery::{GapNotice, ReceivedEvent};
 use crate::error::{ClientError, ConnectionError};
@@ -70,12 +70,10 @@ impl SseStream {
             return Err(http.explain(response).await);
         }
         check_content_type(response.headers()).map_err(Failure::Stop)?;
-        // Skipping would be a silent hole: the connection is given up instead.
         let mut limits = Limits::new();
         limits
             .max_line(options.max_event)
-            .max_event(options.max_event)
-            .on_excess(Excess::Stop);
+            .max_event(options.max_event);
         Ok(Self {
             http,
             body: response.into_body(),

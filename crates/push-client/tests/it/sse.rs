@@ -141,20 +141,20 @@ async fn earliest_is_asked_for_again_until_an_id_has_arrived() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_no_header_can_carry_goes_into_the_query() {
-    let hub = Hub::bind().await;
-    let mut options = options("demo");
-    options.after(" é\n");
-    let mut subscriber = Subscriber::new(&hub.url, options).unwrap();
-    let script = async {
-        let exchange = hub.accept().await;
-        assert_eq!(last_event_id(&exchange), None);
-        assert_eq!(
-            exchange.request.line,
-            "GET /events?topic=demo&format=json&last_event_id=%20%C3%A9%0A HTTP/1.1"
-        );
-    };
-    play(script, next_line(&mut subscriber)).await;
+async fn a_cursor_that_a_header_would_change_goes_into_the_query() {
+    for (after, query) in [(" a", "%20a"), ("é", "%C3%A9"), ("a\nb", "a%0Ab")] {
+        let hub = Hub::bind().await;
+        let mut options = options("demo");
+        options.after(after);
+        let mut subscriber = Subscriber::new(&hub.url, options).unwrap();
+        let script = async {
+            let exchange = hub.accept().await;
+            assert_eq!(last_event_id(&exchange), None);
+            let line = format!("GET /events?topic=demo&format=json&last_event_id={query} HTTP/1.1");
+            assert_eq!(exchange.request.line, line);
+        };
+        play(script, next_line(&mut subscriber)).await;
+    }
 }
 
 #[tokio::test]
@@ -493,6 +493,48 @@ async fn delays_grow_over_failures_in_a_row_but_not_over_the_cap() {
     // Of 55 draws from 0 to 16 ms none above 4 ms: once in 10^31 runs.
     assert!((Duration::from_millis(4)..=Duration::from_millis(16)).contains(longest));
     assert!(delays[0] <= Duration::from_millis(1));
+}
+
+#[tokio::test]
+async fn only_something_delivered_begins_the_backoff_anew() {
+    const BASE: Duration = Duration::from_micros(1);
+    let ready = "event: $ready\nid: aa-1\ndata: {\"id\":\"aa-1\"}\n\n";
+    let gap = "event: $gap\nid: aa-1\ndata: {\"reason\":\"unknown\",\"id\":\"aa-1\"}\n\n";
+    for (stream, anew) in [
+        ("", false),
+        (":\nid: aa-1\n\n", false),
+        (gap, false),
+        (ready, true),
+        (&block(1), true),
+    ] {
+        let hub = Hub::bind().await;
+        let mut options = options("demo");
+        options.backoff(BASE, Duration::from_secs(30));
+        let mut subscriber = Subscriber::new(&hub.url, options).unwrap();
+        let script = async {
+            for _ in 0..20 {
+                hub.accept().await;
+            }
+            let mut exchange = hub.accept().await;
+            exchange.open_stream().await;
+            exchange.write(stream).await;
+        };
+        let client = async {
+            let mut connected = false;
+            loop {
+                match subscriber.next().await {
+                    Some(Ok(Delivery::Disconnected { retry_in, .. })) if connected => {
+                        return retry_in;
+                    }
+                    Some(Ok(delivery)) => connected |= matches!(delivery, Delivery::Connected),
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        let retry_in = play(script, client).await;
+        // A draw from 2^20 microseconds is this low once in a million.
+        assert_eq!(retry_in <= BASE, anew, "{retry_in:?} after {stream:?}");
+    }
 }
 
 #[tokio::test]
