@@ -50,7 +50,9 @@ async fn publish_all(
             () = tokio::time::sleep(PATIENCE) => {
                 notice(&format!("waiting for the hub at {} (--log warn says why)", args.hub.url));
                 let published = publishing.await;
-                notice("the hub answered, going on");
+                if published.is_ok() {
+                    notice("the hub is there, going on");
+                }
                 published
             }
         };

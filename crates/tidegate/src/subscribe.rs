@@ -82,26 +82,31 @@ impl Printer {
                 let skipped = gap
                     .skipped
                     .map_or_else(String::new, |n| format!(", {n} skipped"));
-                notice(&format!(
+                self.say(&format!(
                     "gap: {}{skipped}; going on after {}",
                     gap.reason.as_str(),
                     gap.id
-                ));
+                ))?;
             }
             Delivery::Ready { id } if self.json => self.object(&ready_object(&id))?,
             Delivery::Disconnected { retry_in, why } => {
                 self.lost = true;
-                notice(&format!(
-                    "{why}; trying again in {:.1} s",
-                    retry_in.as_secs_f32()
-                ));
+                let seconds = retry_in.as_secs_f32();
+                self.say(&format!("{why}; trying again in {seconds:.1} s"))?;
             }
             Delivery::Connected if self.lost => {
                 self.lost = false;
-                notice("connected again");
+                self.say("connected again")?;
             }
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Says something beside the data, after the data that came before it.
+    fn say(&mut self, text: &str) -> anyhow::Result<()> {
+        self.output.flush()?;
+        notice(text);
         Ok(())
     }
 

@@ -129,6 +129,7 @@ class Subscription {
 
   #event(event) {
     this.#advance(event.id)
+    this.#attempts = 0
     if (event.encoding === 'base64') event.data = bytes(event.data)
     this.#options.onevent?.(event)
   }
