@@ -1,3 +1,5 @@
+//! Why and how a connection closes (RFC 6455 section 7).
+
 use core::fmt;
 use core::str;
 

@@ -1,3 +1,5 @@
+//! The limits of a connection.
+
 use core::time::Duration;
 
 /// The limits of a connection.

@@ -1,3 +1,5 @@
+//! One end of a connection: bytes in, events out, and what is to be sent.
+
 use core::time::Duration;
 
 use crate::close::{CloseCode, CloseFrame, Closed, Eof};

@@ -1,3 +1,5 @@
+//! Frames and parts of messages out of bytes that are cut anywhere.
+
 use core::mem;
 
 use crate::config::Config;

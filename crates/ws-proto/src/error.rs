@@ -1,3 +1,5 @@
+//! The rules a peer can break and the calls a caller can get wrong, with their wire reactions.
+
 use core::error::Error;
 use core::fmt;
 

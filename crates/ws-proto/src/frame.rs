@@ -1,3 +1,5 @@
+//! Opcodes and frame headers (RFC 6455 section 5.2).
+
 use crate::error::{Rule, Violation};
 use crate::inline::InlineBytes;
 

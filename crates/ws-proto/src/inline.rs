@@ -1,3 +1,5 @@
+//! A few bytes without a heap.
+
 use core::fmt;
 use core::ops::Deref;
 

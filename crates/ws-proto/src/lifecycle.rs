@@ -1,3 +1,5 @@
+//! Control frames to be sent and the closing handshake (RFC 6455 sections 5.5 and 7).
+
 use core::time::Duration;
 
 use crate::close::{CloseCode, Closed, Ending, Eof, Initiator};
@@ -5,7 +7,7 @@ use crate::error::Rule;
 use crate::frame::OpCode;
 use crate::slot::{ControlPayload, Slot};
 
-/// The control frames to be sent, and the closing handshake that the last of them belongs to.
+/// What is queued, and how far closing has come.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     pub(crate) pong: Slot,

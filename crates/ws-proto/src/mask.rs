@@ -1,3 +1,5 @@
+//! Masking (RFC 6455 section 5.3).
+
 /// Where a client takes its masking keys from.
 ///
 /// RFC 6455 section 5.3 wants each key to be unpredictable to whoever supplies the payload: use a

@@ -1,3 +1,5 @@
+//! Whole messages out of chunks.
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;

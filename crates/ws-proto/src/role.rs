@@ -1,3 +1,5 @@
+//! Server and client, and what differs between them.
+
 use core::fmt;
 
 use crate::mask::MaskSource;

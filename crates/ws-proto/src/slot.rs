@@ -1,3 +1,5 @@
+//! Room for one control payload.
+
 use crate::inline::InlineBytes;
 
 /// The payload of a control frame (RFC 6455 section 5.5).

@@ -1,3 +1,5 @@
+//! UTF-8 validation of text that comes in pieces (RFC 6455 section 8.1).
+
 use core::str;
 
 use crate::inline::InlineBytes;

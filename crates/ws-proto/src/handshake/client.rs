@@ -1,3 +1,5 @@
+//! The client's side of the opening handshake (RFC 6455 section 4.1).
+
 use core::error::Error;
 use core::fmt;
 

@@ -1,3 +1,5 @@
+//! The server's side of the opening handshake (RFC 6455 section 4.2).
+
 use core::error::Error;
 use core::fmt;
 

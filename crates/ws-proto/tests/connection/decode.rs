@@ -1,3 +1,5 @@
+//! Valid input, as tables.
+
 use ws_proto::{Config, Connection, OpCode, Rule};
 
 use crate::{

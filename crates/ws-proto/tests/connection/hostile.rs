@@ -1,3 +1,5 @@
+//! Input that breaks a rule or goes to a limit.
+
 use std::time::Duration;
 
 use testkit::chunkings;

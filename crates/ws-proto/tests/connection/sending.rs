@@ -1,3 +1,5 @@
+//! What goes out.
+
 use std::time::Duration;
 
 use ws_proto::{
