@@ -42,7 +42,12 @@ mod frame;
 pub use frame::{Frame, KEEP_ALIVE};
 
 mod headers;
-pub use headers::{CACHE_CONTROL, CONTENT_TYPE, LAST_EVENT_ID, X_ACCEL_BUFFERING};
+pub use headers::{
+    CACHE_CONTROL, CONTENT_TYPE, LAST_EVENT_ID, RESPONSE_HEADERS, X_ACCEL_BUFFERING,
+    is_event_stream, last_event_id_value, read_last_event_id,
+};
 
 mod limits;
 pub use limits::{Excess, Limits, Part};
+
+pub mod source;

@@ -1,132 +1,127 @@
-//! The conformance vectors: checked against Chromium and several independent parsers.
+//! The conformance vectors, checked against Chromium and several independent parsers; and that the
+//! program which runs them can find a mismatch.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
-use sse_proto::{Decoder, EventId, EventName, FieldError, Frame};
-use testkit::chunkings;
+use serde_json::{Value, json};
 
-use crate::{Seen, event, read};
+#[path = "../../examples/vectors/run/mod.rs"]
+mod run;
 
-fn vectors(section: &str) -> Vec<Value> {
-    let file: Value = serde_json::from_str(include_str!("../vectors/sse_vectors.json")).unwrap();
-    file[section].as_array().unwrap().clone()
-}
-
-#[track_caller]
-fn check(vector: &Value, chunks: &[&[u8]]) {
-    let name = &vector["name"];
-    let mut decoder = Decoder::new();
-    if let Some(seed) = vector["initial_last_event_id"].as_str() {
-        decoder.seed_last_event_id(seed);
-    }
-    let (seen, _) = read(&mut decoder, chunks);
-    let events: Vec<Seen> = seen
-        .into_iter()
-        .filter(|item| matches!(item, Seen::Event(_)))
-        .collect();
-    let expected: Vec<Seen> = vector["expected_events"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|it| {
-            let text = |field| it[field].as_str().unwrap();
-            event(text("type"), text("data"), text("last_event_id"))
-        })
-        .collect();
-    assert_eq!(events, expected, "{name}: events from {chunks:?}");
-    let last = vector["expected_last_event_id"].as_str().unwrap();
-    assert_eq!(decoder.last_event_id(), last, "{name}: from {chunks:?}");
-    if vector["expected_retry"] != "any" {
-        let retry = decoder.retry().map(|delay| delay.as_millis());
-        let expected = vector["expected_retry"].as_u64().map(u128::from);
-        assert_eq!(retry, expected, "{name}: retry from {chunks:?}");
-    }
-}
+const FILE: &str = include_str!("../vectors/sse_vectors.json");
 
 #[test]
-fn every_parser_vector_holds_as_given_whole_byte_by_byte_and_at_every_split() {
-    let vectors = vectors("vectors");
-    assert_eq!(vectors.len(), 175);
-    for vector in &vectors {
-        let chunks: Vec<Vec<u8>> = vector["input_chunks"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|chunk| STANDARD.decode(chunk.as_str().unwrap()).unwrap())
-            .collect();
-        let given: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
-        check(vector, &given);
-        let whole = given.concat();
-        // Of the one vector of 64 KiB a sample of the splits: all would take minutes.
-        let step = if whole.len() <= 8192 { 1 } else { 97 };
-        for (at, split) in chunkings(&whole).enumerate() {
-            if at < 64 || at % step == 0 || at + 64 > whole.len() {
-                check(vector, &split);
+fn all_vectors_hold_in_any_chunking_where_they_are_streams() {
+    let report = run::run(FILE).unwrap();
+    assert_eq!(report.mismatches, [""; 0]);
+    assert_eq!(report.counts, [175, 20, 38]);
+}
+
+/// Falsifies every expectation of the file, one at a time, and counts those that go unnoticed.
+#[test]
+fn each_expectation_is_really_checked() {
+    let file: Value = serde_json::from_str(FILE).unwrap();
+    let mut unnoticed = Vec::new();
+    let mut falsified = 0;
+    for section in ["vectors", "encoder_vectors", "client_vectors"] {
+        for vector in file[section].as_array().unwrap() {
+            // The byte-by-byte variants expect the same as the vectors they were made from.
+            if vector["name"].as_str().unwrap().contains('@') {
+                continue;
+            }
+            for (what, wrong) in falsifications(section, vector) {
+                let mut one = json!({ "schema": "sse-vectors/1", "vectors": [],
+                    "encoder_vectors": [], "client_vectors": [] });
+                one[section] = json!([wrong]);
+                falsified += 1;
+                if run::run(&one.to_string()).unwrap().mismatches.len() != 1 {
+                    unnoticed.push(format!("{}: {what}", vector["name"]));
+                }
             }
         }
     }
+    assert_eq!(unnoticed, [""; 0]);
+    assert!(falsified > 300, "{falsified}");
 }
 
-fn encode(input: &Value) -> Result<Vec<u8>, FieldError> {
-    let mut frame = Frame::new();
-    if let Some(name) = input["event"].as_str() {
-        frame = frame.event(EventName::new(name)?);
+fn falsifications(section: &str, vector: &Value) -> Vec<(String, Value)> {
+    let mut wrong = Vec::new();
+    let mut falsify = |what: &str, change: &dyn Fn(&mut Value)| {
+        let mut changed = vector.clone();
+        change(&mut changed);
+        if changed != *vector {
+            wrong.push((what.to_owned(), changed));
+        }
+    };
+    match section {
+        "vectors" => {
+            falsify("last event ID", &|it| {
+                it["expected_last_event_id"] = json!("wrong")
+            });
+            if vector["expected_retry"] != "any" {
+                falsify("retry", &|it| it["expected_retry"] = json!(987_654));
+            }
+            falsify("one event more", &|it| {
+                let more = json!({ "type": "message", "data": "wrong", "last_event_id": "" });
+                it["expected_events"].as_array_mut().unwrap().push(more);
+            });
+            for field in ["type", "data", "last_event_id"] {
+                falsify(field, &|it| {
+                    if let Some(event) = it["expected_events"].get_mut(0) {
+                        event[field] = json!("wrong");
+                    }
+                });
+            }
+        }
+        "encoder_vectors" => {
+            let other = if vector["expect"] == "ok" {
+                "error"
+            } else {
+                "ok"
+            };
+            falsify("expect", &|it| it["expect"] = json!(other));
+            falsify("data", &|it| {
+                if let Some(event) = it.get_mut("parsed").and_then(|it| it.get_mut(0)) {
+                    event["data"] = json!("wrong");
+                }
+            });
+        }
+        _ => {
+            for (number, step) in vector["steps"].as_array().unwrap().iter().enumerate() {
+                let Some(out) = step["out"].as_array() else {
+                    continue;
+                };
+                for (at, words) in out.iter().enumerate() {
+                    let words = words.as_str().unwrap();
+                    let Some(lie) = lie(words) else { continue };
+                    falsify(words, &|it| it["steps"][number]["out"][at] = json!(lie));
+                }
+                if out.is_empty() {
+                    falsify("nothing", &|it| {
+                        it["steps"][number]["out"] = json!(["error"])
+                    });
+                }
+            }
+        }
     }
-    if let Some(id) = input["id"].as_str() {
-        frame = frame.id(EventId::new(id)?);
-    }
-    if let Some(ms) = input["retry"].as_u64() {
-        frame = frame.retry_ms(ms);
-    }
-    if let Some(text) = input["comment"].as_str() {
-        frame = frame.comment(text);
-    }
-    if let Some(text) = input["data"].as_str() {
-        frame = frame.data(text);
-    }
-    let mut out = Vec::new();
-    frame.encode_to(&mut out);
-    Ok(out)
+    wrong
 }
 
-#[test]
-fn every_encoder_vector_is_refused_or_decodes_to_what_it_says() {
-    let vectors = vectors("encoder_vectors");
-    assert_eq!(vectors.len(), 20);
-    for vector in &vectors {
-        let name = &vector["name"];
-        let encoded = encode(&vector["in"]);
-        if vector["expect"] == "error" {
-            assert!(encoded.is_err(), "{name}: {encoded:?}");
-            continue;
+/// An expectation that cannot hold where `words` does.
+fn lie(words: &str) -> Option<String> {
+    Some(match words {
+        "open" => "error fatal".into(),
+        "error" | "error fatal" => "open".into(),
+        "state=OPEN" | "state=CONNECTING" => "state=CLOSED".into(),
+        "state=CLOSED" => "state=OPEN".into(),
+        "no reconnect" | "cancel timer" => "connect".into(),
+        "connect" => "connect{Last-Event-ID: wrong}".into(),
+        "connect{accept:text/event-stream,no Last-Event-ID}" => {
+            "connect{accept:text/html,no Last-Event-ID}".into()
         }
-        let encoded = encoded.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut decoder = Decoder::new();
-        decoder.seed_last_event_id("before");
-        let (seen, _) = read(&mut decoder, &[&encoded]);
-        let events: Vec<Seen> = seen
-            .into_iter()
-            .filter(|item| matches!(item, Seen::Event(_)))
-            .collect();
-        let expected: Vec<Seen> = vector["parsed"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|it| {
-                let id = it["last_event_id"].as_str().unwrap_or("before");
-                event(
-                    it["type"].as_str().unwrap(),
-                    it["data"].as_str().unwrap(),
-                    id,
-                )
-            })
-            .collect();
-        assert_eq!(events, expected, "{name}");
-        let retry = decoder.retry().map(|delay| delay.as_millis());
-        assert_eq!(retry, vector["retry"].as_u64().map(u128::from), "{name}");
-        if let Some(id) = vector["last_event_id"].as_str() {
-            assert_eq!(decoder.last_event_id(), id, "{name}");
-        }
-    }
+        "connect{no Last-Event-ID}" => "connect{Last-Event-ID: 7}".into(),
+        _ if words.starts_with("connect{Last-Event-ID") => "connect{no Last-Event-ID}".into(),
+        _ if words.starts_with("sleep ") => "sleep 98765ms".into(),
+        _ if words.starts_with("message ") => "message wrong".into(),
+        // Expectations that are one of a kind: without the words, there is nothing to vary.
+        _ => return None,
+    })
 }
