@@ -178,22 +178,22 @@ impl Readers {
         Ok(batch.into_chunk())
     }
 
-    /// The reader with the lowest seq, and how far it may be read before it is another one's turn.
+    /// The reader with the lowest seq, and how far it may be read: up to the next one's first event,
+    /// which it may have too.
     fn next_run(&self, seq: u64) -> Option<(usize, u64)> {
-        let mut lowest = None;
-        let mut second = None;
+        let mut lowest: Option<(usize, u64)> = None;
+        let mut through = seq;
         for (at, next) in self.next.iter().enumerate() {
             let Some(next) = *next else { continue };
-            if lowest.is_none_or(|(_, lowest)| next < lowest) {
-                second = lowest.map(|(_, lowest)| lowest);
-                lowest = Some((at, next));
-            } else if second.is_none_or(|second| next < second) {
-                second = Some(next);
+            match lowest {
+                Some((_, lowest)) if lowest <= next => through = through.min(next),
+                _ => {
+                    through = lowest.map_or(seq, |(_, second)| second);
+                    lowest = Some((at, next));
+                }
             }
         }
-        let (at, first) = lowest?;
-        let through = second.map_or(seq, |second| first.max(second - 1));
-        Some((at, through))
+        lowest.map(|(at, _)| (at, through))
     }
 
     /// Leaves out the event `last`, which was just taken from one log, where others have it too.

@@ -66,7 +66,9 @@ impl Segment {
 
     /// Whether an event of `len` bytes may be pushed without going over the limits.
     pub(crate) fn has_room(&self, len: usize, max_bytes: usize, max_events: usize) -> bool {
-        self.len().saturating_add(len) <= max_bytes && self.index.len() < max_events
+        matches!(self.buffer, Buffer::Open { .. })
+            && self.len().saturating_add(len) <= max_bytes
+            && self.index.len() < max_events
     }
 
     /// Appends an event, without growing the buffer over `max_bytes` for later ones.
@@ -90,7 +92,6 @@ impl Segment {
     pub(crate) fn seal(&mut self) {
         if let Buffer::Open { bytes, .. } = &mut self.buffer {
             self.buffer = Buffer::Sealed(Bytes::from(take(bytes).into_boxed_slice()));
-            self.index.shrink_to_fit();
         }
     }
 
@@ -145,19 +146,27 @@ impl Segment {
     /// An open segment is copied once for all who read the same bytes before the next append: from
     /// the first such reader's place on, and once more from the start if another reader is further
     /// back. So there are at most two copies an append, however many readers there are.
-    pub(crate) fn share(&mut self, range: Range<usize>) -> Bytes {
+    ///
+    /// If the segment is `alone` in its log and read from its start, which is usual since readers at
+    /// the head leave the log empty, it is sealed instead, which copies nothing. Among others that
+    /// would leave a log of short segments to a slow reader.
+    pub(crate) fn share(&mut self, range: Range<usize>, alone: bool) -> Bytes {
+        if let Buffer::Open {
+            copy: Some((offset, copied)),
+            ..
+        } = &self.buffer
+            && *offset <= range.start
+        {
+            return copied.slice(range.start - offset..range.end - offset);
+        }
+        if alone && range.start == 0 {
+            self.seal();
+        }
         match &mut self.buffer {
             Buffer::Sealed(bytes) => bytes.slice(range),
             Buffer::Open { bytes, copy } => {
-                let offset = match copy {
-                    Some((offset, _)) if *offset <= range.start => *offset,
-                    Some(_) => 0,
-                    None => range.start,
-                };
-                let (_, copied) = match copy {
-                    Some(copied) if copied.0 == offset => copied,
-                    _ => copy.insert((offset, Bytes::copy_from_slice(&bytes[offset..]))),
-                };
+                let offset = if copy.is_some() { 0 } else { range.start };
+                let (_, copied) = copy.insert((offset, Bytes::copy_from_slice(&bytes[offset..])));
                 copied.slice(range.start - offset..range.end - offset)
             }
         }

@@ -1,8 +1,7 @@
 //! The events of a log that are still in memory, and where its readers are in them.
 
+use core::mem::take;
 use std::collections::VecDeque;
-
-use bytes::Bytes;
 
 use crate::mark::Mark;
 use crate::merge::Batch;
@@ -18,10 +17,11 @@ use crate::{Chunk, Lag, LogConfig, ReadError};
 pub(crate) struct Tail {
     config: LogConfig,
     head: Mark,
-    sealed: VecDeque<Segment>,
-    /// The newest segment while it is appended to. Boxed, since an idle log has none.
-    open: Option<Box<Segment>>,
-    sealed_memory: usize,
+    /// The segments before the newest one, all sealed.
+    older: VecDeque<Segment>,
+    older_memory: usize,
+    /// The only segment that may be open. Boxed, since an idle log has none.
+    newest: Option<Box<Segment>>,
     /// Readers that have read everything.
     at_head: usize,
 }
@@ -41,9 +41,9 @@ impl Tail {
         Self {
             config,
             head: Mark::start(start),
-            sealed: VecDeque::new(),
-            open: None,
-            sealed_memory: 0,
+            older: VecDeque::new(),
+            older_memory: 0,
+            newest: None,
             at_head: 0,
         }
     }
@@ -55,7 +55,7 @@ impl Tail {
 
     /// Memory that the segments take.
     pub(crate) fn memory(&self) -> usize {
-        self.sealed_memory + self.open.as_ref().map_or(0, |open| open.memory())
+        self.older_memory + self.newest.as_ref().map_or(0, |newest| newest.memory())
     }
 
     /// Appends an event whose seq is above the head's, and evicts what is then over the bounds.
@@ -66,20 +66,21 @@ impl Tail {
             return;
         }
         let (max_bytes, max_events) = self.config.segment_bounds();
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|open| !open.has_room(encoded.len(), max_bytes, max_events))
+        if let Some(mut full) = self
+            .newest
+            .take_if(|newest| !newest.has_room(encoded.len(), max_bytes, max_events))
         {
-            self.seal_open();
+            full.seal();
+            self.older_memory += full.memory();
+            self.older.push_back(*full);
         }
-        let open = self
-            .open
+        let newest = self
+            .newest
             .get_or_insert_with(|| Box::new(Segment::new(start)));
-        open.push(seq, encoded, max_bytes);
-        open.readers += core::mem::take(&mut self.at_head);
+        newest.push(seq, encoded, max_bytes);
+        newest.readers += take(&mut self.at_head);
         if encoded.len() > max_bytes {
-            self.seal_open();
+            newest.seal();
         }
         self.evict_over_bounds();
     }
@@ -121,7 +122,8 @@ impl Tail {
             return Ok(None);
         };
         let events = cursor.lag(run.end).events as usize;
-        let bytes = self.share(at, run.range);
+        let alone = self.segments() == 1;
+        let bytes = self.segment_mut(at).share(run.range, alone);
         self.advance(cursor, run.end);
         Ok(Some(Chunk {
             bytes,
@@ -141,7 +143,7 @@ impl Tail {
         let Some((at, run)) = self.next_run(*cursor, through, room)? else {
             return Ok(());
         };
-        if run.range.len() > room && batch.events > 0 {
+        if batch.events > 0 && batch.bytes.len() + run.range.len() > batch.max_bytes {
             batch.full = true;
             return Ok(());
         }
@@ -207,20 +209,12 @@ impl Tail {
     }
 
     fn drop_front(&mut self) {
-        match self.sealed.pop_front() {
-            Some(front) => self.sealed_memory -= front.memory(),
-            None => self.open = None,
+        match self.older.pop_front() {
+            Some(front) => self.older_memory -= front.memory(),
+            None => self.newest = None,
         }
-        if self.sealed.is_empty() {
-            self.sealed = VecDeque::new();
-        }
-    }
-
-    fn seal_open(&mut self) {
-        if let Some(mut open) = self.open.take() {
-            open.seal();
-            self.sealed_memory += open.memory();
-            self.sealed.push_back(*open);
+        if self.older.is_empty() {
+            self.older = VecDeque::new();
         }
     }
 
@@ -238,15 +232,6 @@ impl Tail {
                 .run(cursor, through, max_bytes)
                 .map(|run| (at, run))),
         }
-    }
-
-    fn share(&mut self, at: usize, range: core::ops::Range<usize>) -> Bytes {
-        // The usual case, every reader at the head before this segment was begun: sealing it costs
-        // no copy. With more than one segment it would leave a log of short ones to a slow reader.
-        if self.sealed.is_empty() && range.start == 0 {
-            self.seal_open();
-        }
-        self.segment_mut(at).share(range)
     }
 
     fn advance(&mut self, cursor: &mut Mark, to: Mark) {
@@ -275,7 +260,7 @@ impl Tail {
             Place::Evicted
         } else {
             Place::Segment(
-                self.sealed
+                self.older
                     .partition_point(|s| s.end().events <= cursor.events),
             )
         }
@@ -287,7 +272,7 @@ impl Tail {
             return self.head;
         }
         let at = self
-            .sealed
+            .older
             .partition_point(|segment| segment.end().seq <= seq);
         self.segment(at).mark_through(seq)
     }
@@ -302,7 +287,7 @@ impl Tail {
     }
 
     fn front(&self) -> Option<&Segment> {
-        self.sealed.front().or(self.open.as_deref())
+        self.older.front().or(self.newest.as_deref())
     }
 
     fn is_empty(&self) -> bool {
@@ -310,20 +295,20 @@ impl Tail {
     }
 
     fn segments(&self) -> usize {
-        self.sealed.len() + usize::from(self.open.is_some())
+        self.older.len() + usize::from(self.newest.is_some())
     }
 
     fn segment(&self, at: usize) -> &Segment {
-        self.sealed
+        self.older
             .get(at)
-            .or(self.open.as_deref())
+            .or(self.newest.as_deref())
             .expect(IN_A_SEGMENT)
     }
 
     fn segment_mut(&mut self, at: usize) -> &mut Segment {
-        self.sealed
+        self.older
             .get_mut(at)
-            .or(self.open.as_deref_mut())
+            .or(self.newest.as_deref_mut())
             .expect(IN_A_SEGMENT)
     }
 }

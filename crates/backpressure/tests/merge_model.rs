@@ -1,4 +1,5 @@
 //! Any history of several logs read as one, against a model that keeps everything in a `Vec`.
+#![cfg(not(loom))]
 
 use std::task::{Context, Poll, Waker};
 
@@ -194,6 +195,8 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn several_logs_are_read_in_order_and_each_event_once(
         count in 1..=4_usize,

@@ -1,4 +1,5 @@
 //! Any history of one log against a model that keeps everything in a `Vec`.
+#![cfg(not(loom))]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -410,7 +411,7 @@ fn op(longest: usize) -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn delivered_plus_reported_is_what_was_published(

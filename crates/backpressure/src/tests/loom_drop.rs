@@ -23,7 +23,7 @@ impl Wake for Nobody {
 fn loom_a_dropped_reader_leaves_nothing_behind() {
     loom::model(|| {
         let log = Log::new(LogConfig::default(), 0);
-        let _other = log.subscribe();
+        let mut other = log.subscribe();
         let mut reader = log.subscribe();
         let nobody = Arc::new(Nobody);
 
@@ -39,5 +39,7 @@ fn loom_a_dropped_reader_leaves_nothing_behind() {
 
         assert_eq!(Arc::strong_count(&nobody), 1, "a waker was left behind");
         assert_eq!(log.readers(), 1);
+        assert_eq!(other.jump_to_head(), 1);
+        assert_eq!(log.memory(), 0, "bytes are kept for nobody");
     });
 }

@@ -10,11 +10,11 @@ use loom::thread;
 
 use crate::{Log, LogConfig, Readers};
 
-/// Events of two logs come in the order of their seqs and once each, since nothing above a watermark
-/// is read, although the writer appends the later one first.
+/// Events of two logs come in the order of their seqs and once each, since nothing above the
+/// watermark is read.
 ///
-/// Red when `Readers::read_through` reads through `u64::MAX` instead of the watermark: the reader is
-/// woken or looks when only event 2 is in its log.
+/// Red when `Readers::read_through` reads through `u64::MAX` instead of what it was given: it may
+/// look into the first log before event 2 is there and into the second when event 3 is.
 #[test]
 fn loom_two_logs_are_read_in_order_up_to_the_watermark() {
     loom::model(|| {
@@ -23,31 +23,35 @@ fn loom_two_logs_are_read_in_order_up_to_the_watermark() {
         let mut readers = Readers::new(logs.iter().map(Log::subscribe).collect());
 
         let writer = {
-            let (logs, watermark) = (logs.clone(), Arc::clone(&watermark));
+            let watermark = Arc::clone(&watermark);
             thread::spawn(move || {
-                let [first, second] = logs;
-                second.append(2, b"2");
+                let publish = |seq| {
+                    watermark.store(seq, Ordering::Release);
+                    logs.iter().for_each(Log::wake);
+                };
+                let [first, second] = &logs;
                 first.append(1, b"1");
+                second.append(1, b"1");
+                publish(1);
                 first.append(2, b"2");
-                watermark.store(2, Ordering::Release);
-                first.wake();
-                second.wake();
-                (first, second)
+                second.append(3, b"3");
+                publish(3);
+                // The end of the logs would be seen instead of what is unread.
+                logs
             })
         };
 
         let mut read = Vec::new();
         let mut scratch = BytesMut::new();
-        while read.len() < 2 {
-            let through = block_on(poll_fn(|cx| {
-                readers.poll_ready_through(cx, || watermark.load(Ordering::Acquire))
-            }));
-            let through = through.expect("nothing is evicted or closed");
+        while read.len() < 3 {
+            let readable =
+                poll_fn(|cx| readers.poll_ready_through(cx, || watermark.load(Ordering::Acquire)));
+            let through = block_on(readable).expect("nothing is evicted or closed");
             while let Ok(Some(chunk)) = readers.read_through(through, usize::MAX, &mut scratch) {
                 read.extend_from_slice(&chunk.bytes);
             }
         }
-        assert_eq!(read, b"12");
+        assert_eq!(read, b"123");
         writer.join().expect("the writer does not panic");
     });
 }

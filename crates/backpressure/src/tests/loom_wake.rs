@@ -21,11 +21,13 @@ fn loom_a_reader_is_woken_for_what_it_has_not_seen() {
         let mut reader = log.subscribe();
 
         let writer = {
-            let (log, watermark) = (log.clone(), Arc::clone(&watermark));
+            let watermark = Arc::clone(&watermark);
             thread::spawn(move || {
                 log.append(1, b"one");
                 watermark.store(1, Ordering::Release);
                 log.wake();
+                // The end of the log would wake the reader too.
+                log
             })
         };
 
