@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod any;
+pub mod conformance;
 mod epochs;
 mod error;
 mod event;
