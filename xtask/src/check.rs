@@ -52,7 +52,7 @@ fn clippy(workspace: &Workspace) -> Result<String> {
     {
         let arguments = format!("clippy --quiet -p {name} {features} --all-targets -- -D warnings");
         if run(&mut workspace.cargo(&arguments)).is_err() {
-            failed.push(format!("{name} {features}"));
+            failed.push(format!("{name} {features}").trim_end().to_owned());
         }
     }
     if !failed.is_empty() {
@@ -62,6 +62,6 @@ fn clippy(workspace: &Workspace) -> Result<String> {
 }
 
 fn docs(workspace: &Workspace) -> Result<String> {
-    let mut cargo = workspace.cargo("doc --workspace --no-deps --all-features");
+    let mut cargo = workspace.cargo("doc --workspace --no-deps --all-features --keep-going");
     run(cargo.env("RUSTDOCFLAGS", "-Dwarnings"))
 }
