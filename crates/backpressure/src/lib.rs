@@ -1,9 +1,9 @@
 //! Bounded fan-out: one log of encoded events, read by any number of readers of any speed.
 //!
 //! ```text
-//!                       +-- Reader --> a fast subscriber: every event as it comes
-//!   append --> Log -----+-- Reader --> a slow one: all it has missed in few large slices
-//!   wake               +-- Reader --> one that stands still: `Evicted`, once the log is full
+//!                  +-- Reader --> a fast subscriber: every event as it comes
+//!   append --> Log +-- Reader --> a slow one: all it has missed in few large slices
+//!   wake           +-- Reader --> one that stands still: `Evicted`, once the log is full
 //! ```
 //!
 //! An event is encoded once, by the caller, and appended as bytes with its **seq**, a number that

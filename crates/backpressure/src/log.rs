@@ -1,7 +1,6 @@
 //! The writing end.
 
 use core::fmt;
-use core::mem::drop;
 
 use crate::Reader;
 use crate::sync::{Arc, Mutex, MutexGuard};
@@ -163,8 +162,8 @@ impl Log {
     /// Evicts the oldest segments, all of them if need be, until the tail takes at most `max_bytes`
     /// of memory. For a bound over several logs.
     ///
-    /// Wakes nobody: a reader that waits has nothing to lose, except events that it was not woken
-    /// for yet.
+    /// Wakes nobody: a reader that waits has nothing to lose, except events that the next
+    /// [`wake`](Self::wake) is for.
     pub fn evict_to(&self, max_bytes: usize) {
         self.shared().lock().tail.evict_to(max_bytes);
     }

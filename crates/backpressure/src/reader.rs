@@ -17,8 +17,8 @@ use crate::{Chunks, Lag, ReadError};
 pub struct Chunk {
     /// Their encoded bytes.
     ///
-    /// While they live, so does the segment that they are a part of: up to 64 KiB, or one larger
-    /// event.
+    /// While they live, so does what they are a part of: a segment of up to 64 KiB, one larger event,
+    /// or the scratch buffer of [`Readers::read_through`](crate::Readers::read_through).
     pub bytes: Bytes,
     /// The seq of the last of them.
     pub last: u64,

@@ -98,6 +98,9 @@ impl Waiters {
     /// Takes every waker. The caller calls them after unlocking and gives the vector back.
     #[must_use]
     pub(crate) fn take(&mut self) -> Vec<(SlotId, Waker)> {
+        if self.armed.is_empty() {
+            return Vec::new();
+        }
         for (id, _) in &self.armed {
             self.slots[id.index()] = Slot::Idle;
         }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use backpressure::{Chunk, Log, LogConfig, ReadError, Reader};
+use backpressure::{Chunk, Chunks, Log, LogConfig, ReadError, Reader, Readers};
 use futures::executor::block_on;
 use futures::stream::StreamExt;
 
@@ -301,6 +301,15 @@ fn a_waker_may_use_the_log_when_it_is_called_or_dropped() {
         1,
         "the last task ended when the log was closed"
     );
+}
+
+#[test]
+fn both_ends_may_be_moved_to_and_shared_with_other_threads() {
+    fn check<T: Send + Sync + Unpin + 'static>() {}
+    check::<Log>();
+    check::<Reader>();
+    check::<Readers>();
+    check::<Chunks>();
 }
 
 #[test]

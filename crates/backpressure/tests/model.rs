@@ -318,6 +318,7 @@ impl Model {
                     assert_eq!(seq, next);
                     assert!(!subscriber.evicted, "an evicted reader came back by itself");
                     anybody_behind |= next.is_some();
+                    assert!(behind.events as usize <= self.bounds.max_events.max(1));
                 }
                 Err(error) => {
                     assert_eq!(error, ReadError::Evicted);
