@@ -305,7 +305,8 @@ fn an_assembler_refuses_what_its_chunks_add_up_to() {
         Err(Rule::MessageTooBig),
         "no part of it is a whole"
     );
-    // The next message is judged anew.
+    // The next message is judged anew, also after one that broke off with its connection.
+    assert_eq!(push(chunk(b"ab", true, false)), Ok(None));
     assert_eq!(
         push(chunk(b"abcd", true, true)),
         Ok(Some(Message::Text("abcd".into())))
