@@ -1,6 +1,6 @@
 //! What a decoder gives out.
 
-use alloc::borrow::ToOwned;
+use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
 use core::time::Duration;
 
@@ -32,6 +32,7 @@ pub enum Item<'a> {
 
 /// An event, borrowed from the decoder until the next item is asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct EventRef<'a> {
     /// The event's type; `message` where the stream named none.
     pub event: &'a str,
@@ -43,11 +44,15 @@ pub struct EventRef<'a> {
 }
 
 impl EventRef<'_> {
-    /// Copies the event out of the decoder.
+    /// Copies the event out of the decoder: one allocation for the data, one for an id and one for a
+    /// type other than `message`, where they are not empty.
     #[must_use]
     pub fn to_owned(&self) -> Event {
         Event {
-            event: self.event.to_owned(),
+            event: match self.event {
+                "message" => Cow::Borrowed("message"),
+                name => Cow::Owned(name.to_owned()),
+            },
             data: self.data.to_owned(),
             id: self.id.to_owned(),
         }
@@ -56,9 +61,10 @@ impl EventRef<'_> {
 
 /// An event that owns its strings; see [`EventRef`] for what they mean.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct Event {
-    /// The event's type.
-    pub event: String,
+    /// The event's type. Borrowed if it is `message`, the default.
+    pub event: Cow<'static, str>,
     /// The data.
     pub data: String,
     /// The last event ID when the event was dispatched.

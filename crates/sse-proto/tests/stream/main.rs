@@ -20,7 +20,7 @@ enum Seen {
 
 fn event(event: &str, data: &str, id: &str) -> Seen {
     Seen::Event(Event {
-        event: event.into(),
+        event: event.to_owned().into(),
         data: data.into(),
         id: id.into(),
     })

@@ -57,7 +57,7 @@ fn check_decoded(vector: &Value, encoded: &[u8]) -> Result<(), String> {
     }
     let expected = list_of(vector, "parsed")?.iter().map(|event| {
         Ok(Event {
-            event: text_of(event, "type")?.into(),
+            event: text_of(event, "type")?.to_owned().into(),
             data: text_of(event, "data")?.into(),
             id: event["last_event_id"].as_str().unwrap_or(BEFORE).into(),
         })

@@ -45,7 +45,7 @@ impl<'v> Expected<'v> {
     fn read(vector: &'v Value) -> Result<Self, String> {
         let events = list_of(vector, "expected_events")?.iter().map(|event| {
             Ok(Event {
-                event: text_of(event, "type")?.into(),
+                event: text_of(event, "type")?.to_owned().into(),
                 data: text_of(event, "data")?.into(),
                 id: text_of(event, "last_event_id")?.into(),
             })
