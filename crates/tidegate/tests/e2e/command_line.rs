@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -253,22 +254,30 @@ fn over_a_restart(make: Make, store: &str) -> Vec<Item> {
 
 #[test]
 fn subscribe_resumes_over_a_hub_restart_with_nothing_lost_on_sqlite() {
-    for make in [Make::OursSse, Make::OursWebSocket] {
-        let folder = tempfile::tempdir().unwrap();
-        let items = over_a_restart(make, &sqlite_in(folder.path()));
-        assert_eq!(items.len(), 1, "{make:?}: {items:?}");
-    }
+    thread::scope(|scope| {
+        for make in [Make::OursSse, Make::OursWebSocket] {
+            scope.spawn(move || {
+                let folder = tempfile::tempdir().unwrap();
+                let items = over_a_restart(make, &sqlite_in(folder.path()));
+                assert_eq!(items.len(), 1, "{make:?}: {items:?}");
+            });
+        }
+    });
 }
 
 #[test]
 fn subscribe_tells_one_gap_over_a_hub_restart_on_memory() {
-    for make in [Make::OursSse, Make::OursWebSocket] {
-        let items = over_a_restart(make, MEMORY);
-        let [Item::Gap { reason, .. }, Item::Event(_)] = &items[..] else {
-            panic!("{make:?}: {items:?}");
-        };
-        assert_eq!(reason, "epoch_changed");
-    }
+    thread::scope(|scope| {
+        for make in [Make::OursSse, Make::OursWebSocket] {
+            scope.spawn(move || {
+                let items = over_a_restart(make, MEMORY);
+                let [Item::Gap { reason, .. }, Item::Event(_)] = &items[..] else {
+                    panic!("{make:?}: {items:?}");
+                };
+                assert_eq!(reason, "epoch_changed");
+            });
+        }
+    });
 }
 
 #[test]
