@@ -27,6 +27,8 @@ pub(crate) enum Sent {
 pub(crate) struct Client {
     pub(crate) selector: Selector,
     pub(crate) verifier: Verifier,
+    /// Over all connections.
+    pub(crate) received: Vec<Sent>,
     /// The next call of `Join::next` is dropped unfinished and made again.
     pub(crate) cancel: bool,
     /// A heartbeat is due.
@@ -40,6 +42,7 @@ impl Client {
         Self {
             selector,
             verifier,
+            received: Vec::new(),
             cancel: false,
             heartbeat: false,
             live: false,
@@ -59,6 +62,7 @@ pub(crate) async fn connection(
     let send = |sent: Sent| {
         let mut client = client.lock().unwrap();
         client.verifier.receive(&sent, &model.lock().unwrap());
+        client.received.push(sent);
     };
     client.lock().unwrap().verifier.connect(after);
     let selector = client.lock().unwrap().selector.clone();

@@ -17,7 +17,6 @@ use bytes::Bytes;
 use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use proptest::prelude::*;
-use proptest::sample::Index;
 use replay_store::{
     After, AnyStore, Append, Epoch, Feed, FeedConfig, FeedHandle, Hint, Limit, Position, Retention,
     Selector, Topic,
@@ -28,6 +27,7 @@ use crate::model::Model;
 use crate::node::{Face, RecentEvents, Shared, TestTail, Timer};
 
 mod client;
+mod directed;
 #[path = "../model/mod.rs"]
 mod model;
 mod node;
@@ -42,12 +42,12 @@ enum Op {
     Append(Vec<usize>),
     Deliver {
         node: usize,
-        hint: Index,
+        hint: usize,
         keep: bool,
     },
     LoseHint {
         node: usize,
-        hint: Index,
+        hint: usize,
     },
     Timer {
         node: usize,
@@ -108,9 +108,9 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     prop_oneof![
         8 => prop::collection::vec(topic.clone(), 1..4).prop_map(Op::Append),
-        6 => (node.clone(), any::<Index>(), any::<bool>())
+        6 => (node.clone(), 0..100_usize, any::<bool>())
             .prop_map(|(node, hint, keep)| Op::Deliver { node, hint, keep }),
-        2 => (node.clone(), any::<Index>()).prop_map(|(node, hint)| Op::LoseHint { node, hint }),
+        2 => (node.clone(), 0..100_usize).prop_map(|(node, hint)| Op::LoseHint { node, hint }),
         2 => node.clone().prop_map(|node| Op::Timer { node }),
         10 => (node.clone(), 1_usize..6).prop_map(|(node, times)| Op::StepFeed { node, times }),
         14 => (client.clone(), 1_usize..8)
@@ -219,7 +219,7 @@ impl World {
             Op::Deliver { node, hint, keep } => {
                 let node = &mut self.nodes[node];
                 if !node.in_flight.is_empty() {
-                    let i = hint.index(node.in_flight.len());
+                    let i = hint % node.in_flight.len();
                     let hint = if keep {
                         node.in_flight[i].clone()
                     } else {
@@ -231,7 +231,7 @@ impl World {
             Op::LoseHint { node, hint } => {
                 let in_flight = &mut self.nodes[node].in_flight;
                 if !in_flight.is_empty() {
-                    in_flight.remove(hint.index(in_flight.len()));
+                    in_flight.remove(hint % in_flight.len());
                 }
             }
             Op::Timer { node } => Timer::fire(&self.nodes[node].timer),
@@ -338,6 +338,14 @@ impl World {
     fn settle(mut self) {
         *self.failures.lock().unwrap() = 0;
         self.run_until_idle();
+        while let Some(client) = self
+            .clients
+            .iter()
+            .position(|(_, connection)| connection.is_none())
+        {
+            self.connect(client, client % NODES, Ask::Resume);
+            self.run_until_idle();
+        }
         // An epoch that waits for its first event gets one, and every topic a last event.
         self.append(&[0, 1, 2]);
         for node in &mut self.nodes {
@@ -369,12 +377,10 @@ impl World {
                 node.task.step_if_woken();
             }
             for client in 0..CLIENTS {
-                match &mut self.clients[client].1 {
-                    Some(connection) if !connection.is_woken() => continue,
-                    Some(_) => self.step_client(client),
-                    None => self.connect(client, client % NODES, Ask::Resume),
+                if self.clients[client].1.as_ref().is_some_and(Task::is_woken) {
+                    idle = false;
+                    self.step_client(client);
                 }
-                idle = false;
             }
             if idle {
                 return;

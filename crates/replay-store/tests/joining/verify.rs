@@ -89,7 +89,10 @@ impl Verifier {
                 self.advance(before, model);
                 self.at = Some(event.position);
             }
-            Sent::Id(id) => self.advance(*id, model),
+            Sent::Id(id) => {
+                assert!(asked.is_none(), "an id before the opening");
+                self.advance(*id, model);
+            }
         }
         if !matches!(sent, Sent::Opened(None)) {
             self.last_id = self.at;
@@ -100,7 +103,10 @@ impl Verifier {
     pub(crate) fn advance(&mut self, to: Position, model: &Model) {
         let at = self.at.expect("opened");
         assert!(at.seq <= to.seq, "went back from {at} to {to}");
-        let history = &model.chains[&to.epoch];
+        let history = model
+            .chains
+            .get(&to.epoch)
+            .expect("an id of an epoch that never was");
         let seq = |i: &usize| model.facts[*i].event.position.seq;
         assert!(
             shares_history(at, to, model),
