@@ -21,13 +21,14 @@ struct Step {
 impl Report {
     /// Runs one step. A failure is remembered; the steps after it run all the same.
     pub(crate) fn step(&mut self, name: &str, work: impl FnOnce() -> Result<String>) {
+        let name = name.trim_end();
         eprintln!("\n== {name}");
         let start = Instant::now();
         let outcome = work().map_err(|error| format!("{error:#}"));
         if let Err(why) = &outcome {
             eprintln!("{name} failed: {why}");
         }
-        let (name, took) = (name.trim_end().to_owned(), start.elapsed());
+        let (name, took) = (name.to_owned(), start.elapsed());
         self.steps.push(Step {
             name,
             took,
