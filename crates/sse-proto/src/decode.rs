@@ -6,13 +6,16 @@ use core::mem;
 use core::time::Duration;
 
 use crate::event::{EventRef, Item};
+use crate::frame::KEEP_ALIVE;
 use crate::limits::{Excess, Limits, Part};
 
 /// Reads an event stream in whatever pieces it arrives (HTML standard, section 9.2.6).
 ///
 /// The items found do not depend on how the stream is cut into pieces, an event is given out as
-/// soon as the byte that completes it is there, and the time taken is linear in the bytes read.
-/// Once the buffers have grown to the size of the events, decoding allocates nothing.
+/// soon as the byte that completes it is there, and the time taken is linear in the bytes read: each
+/// is looked at no more than twice. An event that lies in one piece, on one `data` line, is borrowed
+/// from that piece; others are gathered in buffers, which are kept, so that once they have grown to
+/// the size of the events, decoding allocates nothing.
 ///
 /// ```
 /// use sse_proto::{Decoder, Item};
@@ -39,10 +42,14 @@ pub struct Decoder {
     at_start: bool,
     /// The line before ended in CR: an LF that follows belongs to it.
     after_cr: bool,
-    /// What has arrived of the current line; `line.len() <= limits.max_line`.
-    line: Vec<u8>,
-    /// The current line exceeded the limit: its remainder is dropped.
-    in_long_line: bool,
+    /// Nothing of the current block has been read, apart from what `at_start` and `after_cr` say.
+    fresh: bool,
+    /// What becomes of the current line.
+    line: Line,
+    /// What has arrived of the current line while it is [`Line::Held`]; else empty.
+    held: Vec<u8>,
+    /// What has arrived of the current line; `line_len <= limits.max_line`.
+    line_len: usize,
     /// The current event exceeded a limit: its type and data are dropped.
     skipping: bool,
     /// `Excess::Stop` came to pass.
@@ -50,8 +57,11 @@ pub struct Decoder {
 
     /// Type of the current event as sent.
     event: String,
-    /// Data of the current event, each line followed by LF; without the last LF once dispatched.
-    data: String,
+    /// Data of the current event as received, each line followed by LF; without the last LF once
+    /// dispatched. `event.len() + data.len() <= limits.max_event + 1`, the last LF being the 1.
+    data: Vec<u8>,
+    /// `data` of the event given out last, if it was not UTF-8.
+    replaced: String,
     /// `event` and `data` belong to an event that was given out; cleared before reading on.
     dispatched: bool,
     /// With `id_set`, the id that becomes `last_event_id` with the next blank line.
@@ -79,12 +89,15 @@ impl Decoder {
             comments: false,
             at_start: true,
             after_cr: false,
-            line: Vec::new(),
-            in_long_line: false,
+            fresh: true,
+            line: Line::Held,
+            held: Vec::new(),
+            line_len: 0,
             skipping: false,
             stopped: false,
             event: String::new(),
-            data: String::new(),
+            data: Vec::new(),
+            replaced: String::new(),
             dispatched: false,
             id: String::new(),
             id_set: false,
@@ -124,7 +137,7 @@ impl Decoder {
     /// for the next connection, as after [`reset_connection`](Self::reset_connection).
     pub fn finish(&mut self) -> Incomplete {
         self.forget_dispatched();
-        let cut = !self.line.is_empty() || self.in_long_line || self.stopped;
+        let cut = self.line_len > 0 || self.line != Line::Held || self.stopped;
         let cut = cut || !self.event.is_empty() || !self.data.is_empty();
         let cut = cut || self.id_set || self.skipping;
         self.reset_connection();
@@ -136,8 +149,8 @@ impl Decoder {
     pub fn reset_connection(&mut self) {
         self.at_start = true;
         self.after_cr = false;
-        self.line.clear();
-        self.in_long_line = false;
+        self.fresh = true;
+        self.end_line();
         self.skipping = false;
         self.stopped = false;
         self.event.clear();
@@ -159,6 +172,79 @@ impl Decoder {
         self.retry
     }
 
+    /// Reads one whole block off `rest` if there is one of the usual kind: the keep-alives before it,
+    /// then `event` and `id` in any order, one line of `data` and the blank line. Gives its type and
+    /// its data. Of anything else it reads nothing and leaves it to [`advance`](Self::advance).
+    #[inline]
+    fn whole_event<'c>(&mut self, rest: &mut &'c [u8]) -> Option<(&'c str, &'c str)> {
+        if self.at_start || self.after_cr {
+            self.at_start &= rest.first().is_none_or(|byte| BOM.first() == Some(byte));
+            if self.at_start || self.after_cr {
+                return None;
+            }
+        }
+        while !self.comments
+            && let Some(tail) = rest.strip_prefix(KEEP_ALIVE)
+        {
+            *rest = tail;
+        }
+        let mut event = &b""[..];
+        let mut id = None;
+        let mut tail = *rest;
+        loop {
+            let (name, line) = match tail {
+                [b'd', b'a', b't', b'a', b':', line @ ..] => (Name::Data, line),
+                [b'e', b'v', b'e', b'n', b't', b':', line @ ..] => (Name::Event, line),
+                [b'i', b'd', b':', line @ ..] => (Name::Id, line),
+                _ => return None,
+            };
+            let value = line.strip_prefix(b" ").unwrap_or(line);
+            let (value, end) = value.split_at(memchr::memchr2(b'\n', b'\r', value)?);
+            // Counted without the name: longer lines, and some shorter ones, take the other way.
+            if value.len() > self.limits.max_line.saturating_sub("event: ".len()) {
+                return None;
+            }
+            tail = match end {
+                [b'\r', b'\n', tail @ ..] | [b'\n', tail @ ..] => tail,
+                _ => return None,
+            };
+            match name {
+                Name::Event if event.is_empty() => event = value,
+                Name::Id if id.is_none() => id = Some(value),
+                Name::Event | Name::Id => return None,
+                Name::Data => {
+                    let ([b'\r', b'\n', tail @ ..] | [b'\n', tail @ ..]) = tail else {
+                        return None;
+                    };
+                    if event.len() + value.len() > self.limits.max_event {
+                        return None;
+                    }
+                    let event = match event {
+                        [] => DEFAULT_TYPE,
+                        event => str::from_utf8(event).ok()?,
+                    };
+                    let data = str::from_utf8(value).ok()?;
+                    if let Some(id) = id {
+                        self.commit(id)?;
+                    }
+                    *rest = tail;
+                    return Some((event, data));
+                }
+            }
+        }
+    }
+
+    /// Makes `id` the last event ID if it can be as it is.
+    fn commit(&mut self, id: &[u8]) -> Option<()> {
+        if id.len() > self.limits.max_id || memchr::memchr(0, id).is_some() {
+            return None;
+        }
+        let id = str::from_utf8(id).ok()?;
+        self.last_event_id.clear();
+        self.last_event_id.push_str(id);
+        Some(())
+    }
+
     /// Reads up to the end of one line, or all there is.
     fn advance(&mut self, rest: &mut &[u8]) -> Step {
         if mem::take(&mut self.after_cr)
@@ -167,33 +253,109 @@ impl Decoder {
             *rest = tail;
             return Step::Quiet;
         }
+        self.fresh = false;
         let end = memchr::memchr2(b'\n', b'\r', rest);
         let (piece, tail) = rest.split_at(end.unwrap_or(rest.len()));
         let eol = tail.first();
         *rest = tail.get(1..).unwrap_or_default();
         self.after_cr = eol == Some(&b'\r');
-        if self.in_long_line {
-            self.in_long_line = eol.is_none();
+        let ended = eol.is_some();
+
+        if self.line == Line::TooLong {
+            if ended {
+                self.end_line();
+            }
             return Step::Quiet;
         }
-        if piece.len() > self.limits.max_line - self.line.len() {
-            self.in_long_line = eol.is_none();
+        if piece.len() > self.limits.max_line - self.line_len {
             self.at_start = false;
-            self.line.clear();
+            self.end_line();
+            if !ended {
+                self.line = Line::TooLong;
+            }
             return self.exceed(Part::Line);
         }
-        if eol.is_some() && self.line.is_empty() {
+        if ended && self.line_len == 0 {
             return self.process_line(piece);
         }
-        self.line.extend_from_slice(piece);
-        if eol.is_none() {
-            return Step::Quiet;
+        self.line_len += piece.len();
+        self.continue_line(piece);
+        if ended {
+            self.finish_line()
+        } else {
+            Step::Quiet
         }
-        let mut line = mem::take(&mut self.line);
-        let step = self.process_line(&line);
-        line.clear();
-        self.line = line;
+    }
+
+    fn continue_line(&mut self, piece: &[u8]) {
+        match self.line {
+            Line::Held if self.held.is_empty() => match self.begin_line(piece) {
+                Line::Held => self.held.extend_from_slice(piece),
+                line => self.line = line,
+            },
+            Line::Held => {
+                let mut held = mem::take(&mut self.held);
+                held.extend_from_slice(piece);
+                self.line = self.begin_line(&held);
+                if self.line != Line::Held {
+                    held.clear();
+                }
+                self.held = held;
+            }
+            Line::Data => self.continue_data(piece),
+            Line::Passed | Line::TooMuch | Line::TooLong => {}
+        }
+    }
+
+    /// Decides what becomes of a line that begins with `begun`: data goes where it belongs at once,
+    /// and what means nothing nowhere.
+    fn begin_line(&mut self, begun: &[u8]) -> Line {
+        match begun {
+            _ if self.at_start => Line::Held,
+            [b':', ..] if !self.comments => Line::Passed,
+            [b'd', b'a', b't', b'a', b':', value @ ..] if !value.is_empty() => {
+                if self.skipping {
+                    return Line::Passed;
+                }
+                self.line = Line::Data;
+                self.continue_data(value.strip_prefix(b" ").unwrap_or(value));
+                self.line
+            }
+            _ => Line::Held,
+        }
+    }
+
+    fn continue_data(&mut self, piece: &[u8]) {
+        if self.event.len() + self.data.len() + piece.len() > self.limits.max_event {
+            self.line = Line::TooMuch;
+        } else {
+            self.data.extend_from_slice(piece);
+        }
+    }
+
+    fn finish_line(&mut self) -> Step {
+        let line = self.line;
+        let mut held = mem::take(&mut self.held);
+        self.end_line();
+        let step = match line {
+            Line::Held => self.process_line(&held),
+            Line::Data => {
+                self.data.push(b'\n');
+                Step::Quiet
+            }
+            Line::TooMuch => self.exceed(Part::Event),
+            Line::Passed | Line::TooLong => Step::Quiet,
+        };
+        held.clear();
+        self.held = held;
         step
+    }
+
+    /// What comes next begins a line.
+    fn end_line(&mut self) {
+        self.line = Line::Held;
+        self.held.clear();
+        self.line_len = 0;
     }
 
     fn process_line(&mut self, line: &[u8]) -> Step {
@@ -202,6 +364,9 @@ impl Decoder {
         } else {
             line
         };
+        if let [b'd', b'a', b't', b'a', b':', value @ ..] = line {
+            return self.process_data(value.strip_prefix(b" ").unwrap_or(value));
+        }
         let (name, value) = match memchr::memchr(b':', line) {
             Some(at) => {
                 let (name, value) = line.split_at(at);
@@ -215,9 +380,8 @@ impl Decoder {
         }
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match name {
-            b"data" | b"event" if self.skipping => Step::Quiet,
             b"data" => self.process_data(value),
-            b"event" => self.process_event(value),
+            b"event" if !self.skipping => self.process_event(value),
             b"id" => self.process_id(value),
             b"retry" => self.process_retry(value),
             _ => Step::Quiet,
@@ -234,12 +398,14 @@ impl Decoder {
     }
 
     fn process_data(&mut self, value: &[u8]) -> Step {
-        let used = self.event.len() + self.data.len();
-        let room = self.limits.max_event.checked_sub(used);
-        if !room.is_some_and(|room| append_text(&mut self.data, value, room)) {
+        if self.skipping {
+            return Step::Quiet;
+        }
+        if self.event.len() + self.data.len() + value.len() > self.limits.max_event {
             return self.exceed(Part::Event);
         }
-        self.data.push('\n');
+        self.data.extend_from_slice(value);
+        self.data.push(b'\n');
         Step::Quiet
     }
 
@@ -280,6 +446,7 @@ impl Decoder {
     }
 
     fn dispatch(&mut self) -> Step {
+        self.fresh = true;
         self.skipping = false;
         let id_set = mem::take(&mut self.id_set);
         if id_set {
@@ -314,16 +481,23 @@ impl Decoder {
         }
     }
 
-    fn item(&self, step: Step) -> Option<Item<'_>> {
+    fn item(&mut self, step: Step) -> Option<Item<'_>> {
         Some(match step {
             Step::Quiet => return None,
             Step::Event => Item::Event(EventRef {
-                event: if self.event.is_empty() {
-                    "message"
-                } else {
-                    &self.event
+                event: match &*self.event {
+                    "" => DEFAULT_TYPE,
+                    event => event,
                 },
-                data: &self.data,
+                // Decoded as a whole, this gives what decoding the stream would: no sequence
+                // reaches over the LF that ends a line.
+                data: match str::from_utf8(&self.data) {
+                    Ok(data) => data,
+                    Err(_) => {
+                        self.replaced = String::from_utf8_lossy(&self.data).into_owned();
+                        &self.replaced
+                    }
+                },
                 id: &self.last_event_id,
             }),
             Step::Id => Item::Id(&self.last_event_id),
@@ -364,13 +538,24 @@ impl<'c> Items<'_, 'c> {
         clippy::should_implement_trait,
         reason = "the items borrow from the decoder, which Iterator cannot express"
     )]
+    #[inline]
     pub fn next(&mut self) -> Option<Item<'_>> {
         self.decoder.forget_dispatched();
-        let mut step = Step::Quiet;
-        while matches!(step, Step::Quiet) && !self.decoder.stopped && !self.rest.is_empty() {
-            step = self.decoder.advance(&mut self.rest);
+        loop {
+            if self.decoder.fresh
+                && let Some((event, data)) = self.decoder.whole_event(&mut self.rest)
+            {
+                let id = &self.decoder.last_event_id;
+                return Some(Item::Event(EventRef { event, data, id }));
+            }
+            if self.decoder.stopped || self.rest.is_empty() {
+                return None;
+            }
+            let step = self.decoder.advance(&mut self.rest);
+            if !matches!(step, Step::Quiet) {
+                return self.decoder.item(step);
+            }
         }
-        self.decoder.item(step)
     }
 
     /// What has not been read yet.
@@ -389,6 +574,30 @@ pub enum Incomplete {
     Yes,
 }
 
+/// What becomes of a line of which only the beginning has arrived.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Line {
+    /// Kept until its end: short, as a rule, or not yet known to be something else.
+    Held,
+    /// A `data` line: its value goes to the data of the event at once.
+    Data,
+    /// It means nothing: only its end is looked for.
+    Passed,
+    /// A `data` line that exceeds [`Limits::max_event`]; said at its end, for it may yet turn out
+    /// too long.
+    TooMuch,
+    /// It exceeded [`Limits::max_line`], which has been said.
+    TooLong,
+}
+
+/// The fields of the usual block.
+#[derive(Clone, Copy, Debug)]
+enum Name {
+    Data,
+    Event,
+    Id,
+}
+
 /// What reading a line led to. Holds no borrow, so that reading can go on in a loop.
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -401,8 +610,7 @@ enum Step {
 }
 
 /// Appends `bytes` as UTF-8, each maximal invalid subpart as U+FFFD; appends nothing and returns
-/// false if that takes more than `room` bytes. Line by line this gives what decoding the stream as
-/// a whole would: a line break ends any truncated sequence.
+/// false if that takes more than `room` bytes.
 fn append_text(out: &mut String, bytes: &[u8], room: usize) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let fits = text.len() <= room;
@@ -411,5 +619,8 @@ fn append_text(out: &mut String, bytes: &[u8], room: usize) -> bool {
     }
     fits
 }
+
+/// The type of an event that names none.
+const DEFAULT_TYPE: &str = "message";
 
 const BOM: &[u8] = b"\xef\xbb\xbf";

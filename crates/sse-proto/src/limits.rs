@@ -4,8 +4,9 @@
 ///
 /// A decoder holds at most one line, one event and two ids. Buffers grow by doubling and are kept
 /// for the next event, so the worst case is about
-/// `2 * (max_line + max_event) + 4 * max_id` bytes, and for a line that is not UTF-8 another
-/// `3 * max_line` while that line is decoded. A decoder that saw only small events stays small.
+/// `2 * (max_line + max_event) + 4 * max_id` bytes, and for data that is not UTF-8 another
+/// `6 * max_event`. A decoder that saw only small events stays small, and lines of data are not held
+/// twice.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
     pub(crate) max_line: usize,
@@ -33,7 +34,8 @@ impl Limits {
         self
     }
 
-    /// Largest event in bytes: its data and its type together, as UTF-8. Default: 16 MiB.
+    /// Largest event in bytes: its type, and its data as received. Each byte of data that is not
+    /// UTF-8 may become a U+FFFD of three bytes beyond that. Default: 16 MiB.
     pub const fn max_event(&mut self, bytes: usize) -> &mut Self {
         self.max_event = bytes;
         self

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use sse_proto::{Decoder, Item};
+use sse_proto::{Decoder, EventRef, Item};
 
 struct Counting;
 
@@ -30,25 +30,80 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+fn count(run: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    run();
+    ALLOCATIONS.get() - before
+}
+
+/// Decodes `stream` in pieces of `size` bytes.
+fn decode(decoder: &mut Decoder, stream: &[u8], size: usize, mut keep: impl FnMut(&EventRef<'_>)) {
+    for chunk in stream.chunks(size) {
+        let mut items = decoder.push(chunk);
+        while let Some(item) = items.next() {
+            if let Item::Event(event) = item {
+                keep(&event);
+            }
+        }
+    }
+}
+
 #[test]
 fn decoding_allocates_nothing_once_the_buffers_have_grown() {
-    let block = b": c\nevent: token\nid: 0123456789abcdef-42\ndata: one\ndata: two\nretry: 5\n\n";
-    let stream = block.repeat(50);
-    let mut decoder = Decoder::new().with_comments(true);
-    for size in [stream.len(), 7, 1] {
-        let mut events = 0;
-        let mut run = |decoder: &mut Decoder| {
-            for chunk in stream.chunks(size) {
-                let mut items = decoder.push(chunk);
-                while let Some(item) = items.next() {
-                    events += usize::from(matches!(item, Item::Event(_)));
-                }
-            }
-        };
-        run(&mut decoder);
-        let before = ALLOCATIONS.get();
-        run(&mut decoder);
-        assert_eq!(ALLOCATIONS.get() - before, 0, "in chunks of {size} bytes");
-        assert_eq!(events, 100);
+    let blocks = [
+        &b": c\nevent: token\nid: 0123456789abcdef-42\ndata: one\ndata: two\nretry: 5\n\n"[..],
+        b"data: one line\n\n:\n\nevent: token\nid: 7\ndata: \xe2\x80\xa6\n\n",
+        b"data: one\r\ndata: two\r\r\n",
+    ];
+    for block in blocks {
+        let stream = block.repeat(50);
+        for (comments, size) in [false, true].into_iter().flat_map(|it| {
+            let sizes = [stream.len(), 1460, 7, 1];
+            sizes.map(|size| (it, size))
+        }) {
+            let mut decoder = Decoder::new().with_comments(comments);
+            let mut events = 0;
+            decode(&mut decoder, &stream, size, |_| events += 1);
+            let allocations = count(|| decode(&mut decoder, &stream, size, |_| events += 1));
+            assert_eq!(allocations, 0, "{comments} in chunks of {size} bytes");
+            assert!(events >= 100, "{events}");
+        }
+    }
+}
+
+#[test]
+fn an_event_in_one_piece_is_borrowed_from_it_even_by_a_new_decoder() {
+    let large = "x".repeat(1 << 20);
+    for stream in [
+        format!("data: {large}\n\n"),
+        format!("event: token\ndata:{large}\r\n\r\n"),
+    ] {
+        let chunk = stream.as_bytes();
+        let mut decoder = Decoder::new();
+        let allocations = count(|| {
+            decode(&mut decoder, chunk, chunk.len(), |event| {
+                assert!(chunk.as_ptr_range().contains(&event.data.as_ptr()));
+            });
+        });
+        assert_eq!(allocations, 0);
+    }
+}
+
+#[test]
+fn an_owned_event_takes_one_allocation_and_one_more_for_a_type_and_for_an_id() {
+    for (stream, expected) in [
+        ("data: x\n\n", 1),
+        ("data: \n\n", 0),
+        ("event: t\ndata: x\n\n", 2),
+        ("id: 7\nevent: t\ndata: x\n\n", 3),
+    ] {
+        let mut decoder = Decoder::new();
+        decode(&mut decoder, stream.as_bytes(), stream.len(), |_| {});
+        let allocations = count(|| {
+            decode(&mut decoder, stream.as_bytes(), stream.len(), |event| {
+                drop(event.to_owned());
+            });
+        });
+        assert_eq!(allocations, expected, "{stream:?}");
     }
 }
