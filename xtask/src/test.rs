@@ -10,7 +10,8 @@ use crate::tools;
 use crate::workspace::{Workspace, run, run_tests};
 
 /// Sets of features, other than the default one, under which a crate is built and tested.
-pub(crate) const FEATURES: [(&str, &str); 3] = [
+pub(crate) const FEATURES: [(&str, &str); 4] = [
+    ("sse-proto", "--no-default-features"),
     ("sse-proto", "--all-features"),
     ("ws-proto", "--no-default-features"),
     ("session-proto", "--no-default-features"),
@@ -109,6 +110,7 @@ mod tests {
             &["tidegate", "push-server", "ws-proto", "xtask", "sse-proto"],
             &[
                 "lower crates: -p ws-proto -p sse-proto",
+                "sse-proto --no-default-features: -p sse-proto --no-default-features",
                 "sse-proto --all-features: -p sse-proto --all-features",
                 "ws-proto --no-default-features: -p ws-proto --no-default-features",
                 "stores and glue: -p push-server -p xtask",
