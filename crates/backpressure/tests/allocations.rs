@@ -49,7 +49,8 @@ fn allocations(readers: usize, laggard: bool) -> u64 {
     let round = |seq: u64, readers: &mut [Reader]| {
         log.append(seq, &[b'x'; 100]);
         log.wake();
-        // Once more, when nobody waits.
+        // Twice more, when nobody waits.
+        log.wake();
         log.wake();
         for reader in readers {
             let chunk = reader.read(usize::MAX).expect("nothing is evicted");
