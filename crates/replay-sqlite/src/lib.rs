@@ -1,102 +1,56 @@
-//! A durable replay store on SQLite.
+//! A durable replay store in one SQLite file.
+//!
+//! An append is acknowledged once SQLite has synced it to disk (`journal_mode=WAL`,
+//! `synchronous=FULL`). One thread writes; appends that arrive while it syncs share the next
+//! commit, so throughput grows with the number of publishers. A few threads read, each with a
+//! connection of its own, and never wait for the writer.
+//!
+//! The numbering of a file goes on where it ended. Every opening starts an epoch with its first
+//! append, and so does a commit whose outcome is not known; cursors of before stay valid as far as
+//! nothing was lost, so a restart costs no subscriber a gap.
+//!
+//! For a log that need not outlive the process, use [`replay_store::MemoryStore`]. For one that
+//! several machines share, this is the wrong store: a second process is refused.
+//!
+//! ```
+//! use replay_sqlite::{SqliteConfig, SqliteStore};
+//! use replay_store::{After, Append, Clock, Limit, ReplayStore, Selector, Topic};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # futures::executor::block_on(async {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("events.db");
+//! let clock = Clock::new(|| {
+//!     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+//!     since.as_millis() as u64
+//! });
+//! // In earnest, take the seeds of epochs from the operating system's randomness.
+//! let mut seed = 0;
+//! let seeds = move || {
+//!     seed += 1;
+//!     seed
+//! };
+//! let store = SqliteStore::open(&path, SqliteConfig::default(), seeds, clock)?;
+//!
+//! let topic = Topic::new("greetings")?;
+//! let appended = store.append(vec![Append::new(topic.clone(), "hello")]).await?;
+//! let page = store.read(&topic.into(), After::Earliest, Limit::default()).await?;
+//! assert_eq!(page.events[0].position, appended[0].position);
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+
 #![forbid(unsafe_code)]
 
-use std::path::Path;
+mod error;
+mod log;
+mod reader;
+mod retain;
+mod row;
+mod schema;
+mod store;
+mod writer;
 
-use replay_store::{
-    After, Append, Appended, Capabilities, Clock, KeyWindow, Limit, Page, ReplayStore, Retention,
-    Selector, StoreError,
-};
-
-/// How a [`SqliteStore`] is set up.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct SqliteConfig {
-    retention: Retention,
-    keys: KeyWindow,
-    max_event_bytes: usize,
-    readers: usize,
-}
-
-impl Default for SqliteConfig {
-    /// The defaults of [`Retention`] and [`KeyWindow`], events of up to 1 MiB, two readers.
-    fn default() -> Self {
-        Self {
-            retention: Retention::default(),
-            keys: KeyWindow::default(),
-            max_event_bytes: 1 << 20,
-            readers: 2,
-        }
-    }
-}
-
-impl SqliteConfig {
-    /// How much of the log is kept.
-    pub fn retention(&mut self, retention: Retention) -> &mut Self {
-        self.retention = retention;
-        self
-    }
-
-    /// How long idempotency keys are remembered.
-    pub fn keys(&mut self, keys: KeyWindow) -> &mut Self {
-        self.keys = keys;
-        self
-    }
-
-    /// The largest data of one event, in bytes.
-    pub fn max_event_bytes(&mut self, bytes: usize) -> &mut Self {
-        self.max_event_bytes = bytes;
-        self
-    }
-
-    /// Reading connections, each with a thread and a cache of about 2 MiB. At least one.
-    pub fn readers(&mut self, readers: usize) -> &mut Self {
-        self.readers = readers;
-        self
-    }
-}
-
-/// A store in one SQLite file. Clones are the same store.
-#[derive(Clone, Debug)]
-pub struct SqliteStore;
-
-impl SqliteStore {
-    /// Opens the file at `path`, or makes it. `seeds` gives 64 random bits each time an epoch
-    /// begins.
-    ///
-    /// # Errors
-    /// Another process has it open, it is no such store, or it cannot be read or written.
-    pub fn open(
-        path: &Path,
-        config: SqliteConfig,
-        seeds: impl FnMut() -> u64 + Send + 'static,
-        clock: Clock,
-    ) -> Result<Self, OpenError> {
-        let _ = (path, config, seeds, clock);
-        unimplemented!()
-    }
-}
-
-/// Why a file could not be opened as a store.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {}
-
-impl ReplayStore for SqliteStore {
-    fn capabilities(&self) -> Capabilities {
-        unimplemented!()
-    }
-
-    async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
-        let _ = batch;
-        unimplemented!()
-    }
-
-    async fn read(
-        &self,
-        selector: &Selector,
-        after: After,
-        limit: Limit,
-    ) -> Result<Page, StoreError> {
-        let _ = (selector, after, limit);
-        unimplemented!()
-    }
-}
+pub use self::error::OpenError;
+pub use self::store::{SqliteConfig, SqliteStore};

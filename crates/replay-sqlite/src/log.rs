@@ -1,0 +1,282 @@
+//! One transaction of the writer: appends, trims, and the passing of time.
+
+use std::collections::HashMap;
+
+use replay_store::{
+    Append, Appended, Capabilities, Epoch, Epochs, Event, Fingerprint, Position, Selector,
+    StoreError, Topic,
+};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::row::{LogRow, int};
+use crate::schema;
+
+/// The log within a write transaction. Nothing of it counts before the commit.
+pub(crate) struct Log<'c> {
+    pub(crate) connection: &'c Connection,
+    pub(crate) row: LogRow,
+    epochs: Epochs,
+    /// The epoch to start with the next event.
+    next_epoch: Option<Epoch>,
+    /// What was appended, in order.
+    events: Vec<Event>,
+}
+
+/// What a transaction did, once it is committed.
+pub(crate) struct Outcome {
+    pub(crate) epochs: Epochs,
+    /// Whether the epoch that was to start has started.
+    pub(crate) started: bool,
+    pub(crate) events: Vec<Event>,
+}
+
+/// A topic as the file has it.
+#[derive(Clone, Copy)]
+pub(crate) struct TopicRow {
+    pub(crate) id: i64,
+    prev: Option<i64>,
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
+}
+
+impl<'c> Log<'c> {
+    pub(crate) fn load(
+        connection: &'c Connection,
+        epochs: Epochs,
+        next_epoch: Option<Epoch>,
+    ) -> rusqlite::Result<Self> {
+        Ok(Self {
+            connection,
+            row: LogRow::load(connection)?,
+            epochs,
+            next_epoch,
+            events: Vec::new(),
+        })
+    }
+
+    pub(crate) fn finish(self) -> rusqlite::Result<Outcome> {
+        self.row.save(self.connection)?;
+        Ok(Outcome {
+            epochs: self.epochs,
+            started: self.next_epoch.is_none(),
+            events: self.events,
+        })
+    }
+
+    /// Appends a batch. A batch that is refused has changed nothing; after any other error the
+    /// transaction must be rolled back.
+    pub(crate) fn append(
+        &mut self,
+        batch: Vec<Append>,
+        capabilities: &Capabilities,
+    ) -> Result<Vec<Appended>, AppendError> {
+        let plan = self.plan(&batch, capabilities)?;
+        for (append, planned) in batch.into_iter().zip(&plan) {
+            if !planned.duplicate {
+                self.push(append, planned.position)?;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Answers for the whole batch, with the positions that new events will have.
+    fn plan(
+        &self,
+        batch: &[Append],
+        capabilities: &Capabilities,
+    ) -> Result<Vec<Appended>, AppendError> {
+        Append::check_batch(batch, capabilities).map_err(AppendError::Refused)?;
+        let epoch = self.next_epoch.unwrap_or_else(|| self.epochs.current());
+        let mut tail = self.row.tail;
+        let mut plan = Vec::with_capacity(batch.len());
+        let mut in_batch = HashMap::new();
+        for (index, append) in batch.iter().enumerate() {
+            let first = match &append.idempotency_key {
+                None => None,
+                Some(key) => match in_batch.get(&(&append.topic, key)) {
+                    Some(known) => Some(*known),
+                    None => self.known(&append.topic, key)?,
+                },
+            };
+            if let Some((fingerprint, position)) = first {
+                if fingerprint != Fingerprint::of(append) {
+                    return Err(AppendError::Refused(StoreError::KeyReused { index }));
+                }
+                plan.push(Appended {
+                    position,
+                    duplicate: true,
+                });
+                continue;
+            }
+            tail += 1;
+            if tail > Position::MAX_SEQ {
+                return Err(AppendError::Refused(StoreError::Exhausted));
+            }
+            let position = Position { epoch, seq: tail };
+            if let Some(key) = &append.idempotency_key {
+                in_batch.insert((&append.topic, key), (Fingerprint::of(append), position));
+            }
+            plan.push(Appended {
+                position,
+                duplicate: false,
+            });
+        }
+        Ok(plan)
+    }
+
+    fn known(&self, topic: &Topic, key: &str) -> rusqlite::Result<Option<(Fingerprint, Position)>> {
+        self.connection
+            .prepare_cached(
+                "SELECT fingerprint, epoch, seq FROM keys WHERE topic = ?1 AND key = ?2",
+            )?
+            .query_row([topic.as_str(), key], |row| {
+                let fingerprint = Fingerprint::from_bytes(row.get(0)?);
+                let (epoch, seq): (i64, i64) = (row.get(1)?, row.get(2)?);
+                let position = Position {
+                    epoch: Epoch(epoch.cast_unsigned()),
+                    seq: seq.cast_unsigned(),
+                };
+                Ok((fingerprint, position))
+            })
+            .optional()
+    }
+
+    fn push(&mut self, append: Append, position: Position) -> rusqlite::Result<()> {
+        if let Some(epoch) = self.next_epoch.take() {
+            self.epochs.start(epoch, position.seq);
+            schema::replace_epochs(self.connection, &self.epochs)?;
+            self.row.epoch_changes += 1;
+        }
+        let topic = self.topic_to_append(&append.topic)?;
+        if append.idempotency_key.is_some() {
+            self.remember(&append, position)?;
+        }
+        let event = Event {
+            position,
+            prev: topic.prev.map(i64::cast_unsigned),
+            topic: append.topic,
+            event: append.event,
+            data: append.data,
+            conflate_key: append.conflate_key,
+            timestamp_ms: self.row.now_ms,
+        };
+        let cost = event.cost();
+        self.connection
+            .prepare_cached(
+                "INSERT INTO events (seq, topic, prev, type, conflate_key, time, cost, data) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                int(position.seq),
+                topic.id,
+                topic.prev,
+                event.event.as_ref().map(replay_store::EventType::as_str),
+                event.conflate_key.as_deref(),
+                int(event.timestamp_ms),
+                int(cost),
+                &event.data[..],
+            ])?;
+        self.connection
+            .prepare_cached(
+                "UPDATE topics SET prev = ?2, events = events + 1, bytes = bytes + ?3 \
+                 WHERE id = ?1",
+            )?
+            .execute([topic.id, int(position.seq), int(cost)])?;
+        self.row.tail = position.seq;
+        self.row.bytes += cost;
+        self.events.push(event);
+        Ok(())
+    }
+
+    /// The topic, made if it is not there; no longer idle, since an event follows.
+    fn topic_to_append(&mut self, name: &Topic) -> rusqlite::Result<TopicRow> {
+        if let Some(topic) = self.topic(name)? {
+            if topic.events == 0 {
+                self.row.idle -= 1;
+            }
+            return Ok(topic);
+        }
+        let prev = (self.row.forgotten == 0).then_some(0);
+        self.connection
+            .prepare_cached(
+                "INSERT INTO topics (name, floor, prev, events, bytes) VALUES (?1, ?2, ?3, 0, 0)",
+            )?
+            .execute(params![name.as_str(), int(self.row.forgotten), prev])?;
+        Ok(TopicRow {
+            id: self.connection.last_insert_rowid(),
+            prev,
+            events: 0,
+            bytes: 0,
+        })
+    }
+
+    pub(crate) fn topic(&self, name: &Topic) -> rusqlite::Result<Option<TopicRow>> {
+        self.connection
+            .prepare_cached("SELECT id, prev, events, bytes FROM topics WHERE name = ?1")?
+            .query_row([name.as_str()], |row| {
+                Ok(TopicRow {
+                    id: row.get(0)?,
+                    prev: row.get(1)?,
+                    events: row.get::<_, i64>(2)?.cast_unsigned(),
+                    bytes: row.get::<_, i64>(3)?.cast_unsigned(),
+                })
+            })
+            .optional()
+    }
+
+    fn remember(&mut self, append: &Append, position: Position) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO keys (topic, key, epoch, seq, fingerprint, time) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                append.topic.as_str(),
+                append.idempotency_key.as_deref(),
+                position.epoch.0.cast_signed(),
+                int(position.seq),
+                Fingerprint::of(append).to_bytes(),
+                int(self.row.now_ms),
+            ])?;
+        self.row.keys += 1;
+        Ok(())
+    }
+
+    /// Topics that were appended to since the transaction began, each once.
+    pub(crate) fn appended_topics(&self) -> Vec<Topic> {
+        let mut topics: Vec<_> = self.events.iter().map(|it| it.topic.clone()).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+
+    /// Every topic of the selector that the file knows.
+    pub(crate) fn topics_of(&self, selector: &Selector) -> rusqlite::Result<Vec<i64>> {
+        if selector.is_all() {
+            return self
+                .connection
+                .prepare_cached("SELECT id FROM topics")?
+                .query_map([], |row| row.get(0))?
+                .collect();
+        }
+        let mut ids = Vec::new();
+        for topic in selector.topics() {
+            ids.extend(self.topic(topic)?.map(|topic| topic.id));
+        }
+        Ok(ids)
+    }
+}
+
+/// Why a batch was not appended.
+pub(crate) enum AppendError {
+    /// The batch is at fault, and has changed nothing.
+    Refused(StoreError),
+    /// SQLite failed.
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for AppendError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error)
+    }
+}

@@ -1,0 +1,204 @@
+//! The file: its tables, its settings, its lock.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use replay_store::{Epoch, Epochs};
+use rusqlite::{Connection, OpenFlags, params};
+
+use crate::error::OpenError;
+
+/// `tdgt`: marks a SQLite file as ours.
+const APPLICATION_ID: i32 = 0x7464_6774;
+
+/// The format that this version writes.
+const VERSION: i32 = 1;
+
+/// Times are Unix milliseconds. `topics.prev` is null where the store has forgotten it; a topic
+/// without events is idle. `log` has one row.
+const TABLES: &str = "
+    CREATE TABLE log (
+        id INTEGER PRIMARY KEY CHECK (id = 0),
+        tail INTEGER NOT NULL,
+        floor INTEGER NOT NULL,
+        forgotten INTEGER NOT NULL,
+        now_ms INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        idle INTEGER NOT NULL,
+        keys INTEGER NOT NULL,
+        epoch_changes INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE epochs (
+        nth INTEGER PRIMARY KEY,
+        epoch INTEGER NOT NULL,
+        birth INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE topics (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        floor INTEGER NOT NULL,
+        prev INTEGER,
+        events INTEGER NOT NULL,
+        bytes INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX idle_topics ON topics (floor) WHERE events = 0;
+    CREATE TABLE events (
+        seq INTEGER PRIMARY KEY,
+        topic INTEGER NOT NULL,
+        prev INTEGER,
+        type TEXT,
+        conflate_key TEXT,
+        time INTEGER NOT NULL,
+        cost INTEGER NOT NULL,
+        data BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX events_of_topic ON events (topic, seq);
+    CREATE TABLE keys (
+        nth INTEGER PRIMARY KEY,
+        topic TEXT NOT NULL,
+        key TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        fingerprint BLOB NOT NULL,
+        time INTEGER NOT NULL,
+        UNIQUE (topic, key)
+    ) STRICT;
+";
+
+/// Opens the file for writing, and makes it if it is not there: then its first epoch is `seed`.
+/// Also tells whether it was there.
+pub(crate) fn open(
+    path: &Path,
+    seed: impl FnOnce() -> u64,
+) -> Result<(Connection, Epochs, bool), OpenError> {
+    let mut connection = connect(path)?;
+    let tables: u32 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let existed = tables > 0;
+    if existed {
+        check_format(&connection)?;
+        use_wal(&connection)?;
+    } else {
+        // Must come before anything is written.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        use_wal(&connection)?;
+        create(&mut connection, Epoch(seed()))?;
+    }
+    let epochs = epochs(&connection)?.ok_or_else(|| OpenError::Corrupt {
+        detail: "its epochs are not in order".to_owned(),
+    })?;
+    Ok((connection, epochs, existed))
+}
+
+/// Opens an existing file once more, for reading.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    let connection = connect(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+/// The epochs in the file, `None` if they contradict each other.
+pub(crate) fn epochs(connection: &Connection) -> rusqlite::Result<Option<Epochs>> {
+    let mut statement =
+        connection.prepare_cached("SELECT epoch, birth FROM epochs ORDER BY nth")?;
+    let births = statement
+        .query_map([], |row| {
+            let (epoch, birth): (i64, i64) = (row.get(0)?, row.get(1)?);
+            Ok((Epoch(epoch.cast_unsigned()), birth.cast_unsigned()))
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(Epochs::restore(births))
+}
+
+/// Writes the epochs over those in the file.
+pub(crate) fn replace_epochs(connection: &Connection, epochs: &Epochs) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM epochs", [])?;
+    let mut insert =
+        connection.prepare_cached("INSERT INTO epochs (nth, epoch, birth) VALUES (?1, ?2, ?3)")?;
+    for (nth, (epoch, birth)) in (0_i64..).zip(epochs.births()) {
+        insert.execute(params![nth, epoch.0.cast_signed(), birth.cast_signed()])?;
+    }
+    Ok(())
+}
+
+/// Moves the whole write-ahead log into the file, which proves that the file can be written.
+pub(crate) fn checkpoint(connection: &Connection) -> rusqlite::Result<bool> {
+    let busy: i64 =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    Ok(busy == 0)
+}
+
+/// Keeps other processes out for as long as the answer lives. SQLite's own locks cannot be used
+/// for this, since the readers of this process need the file too.
+pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = OsString::from(path);
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|source| OpenError::Lock {
+            path: path.clone(),
+            source,
+        })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
+        Err(TryLockError::Error(source)) => Err(OpenError::Lock { path, source }),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(2))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // In KiB: what one connection may hold in memory.
+    connection.pragma_update(None, "cache_size", -512)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
+    Ok(connection)
+}
+
+fn use_wal(connection: &Connection) -> Result<(), OpenError> {
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(OpenError::Corrupt {
+            detail: format!("its journal mode stays {mode}"),
+        });
+    }
+    Ok(())
+}
+
+fn check_format(connection: &Connection) -> Result<(), OpenError> {
+    let id: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    if id != APPLICATION_ID {
+        return Err(OpenError::Foreign);
+    }
+    let found: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > VERSION {
+        return Err(OpenError::Newer {
+            found,
+            known: VERSION,
+        });
+    }
+    Ok(())
+}
+
+fn create(connection: &mut Connection, seed: Epoch) -> Result<(), OpenError> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    transaction.execute("INSERT INTO log VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0)", [])?;
+    replace_epochs(&transaction, &Epochs::new(seed))?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(())
+}
