@@ -2,13 +2,25 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::process::ExitCode;
 
 use push_client::{Delivery, SubscribeOptions, Subscriber, Transport};
 
 const USAGE: &str = "usage: tail [--ws] [--after CURSOR] URL TOPIC...";
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match tail().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where standard error is gone too there is nobody left to tell.
+            let _nobody = writeln!(std::io::stderr(), "tail: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn tail() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1).peekable();
     let mut transport = Transport::Sse;
     let mut after = String::new();

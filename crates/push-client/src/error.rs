@@ -84,7 +84,7 @@ pub enum ConnectionError {
     #[error("the hub ended the stream")]
     Ended,
     /// The connection broke, or what arrived is not HTTP.
-    #[error("the connection failed: {0}")]
+    #[error("the connection failed: {}", with_cause(.0))]
     Http(#[from] hyper::Error),
     /// The connection broke.
     #[error("the connection failed: {0}")]
@@ -100,7 +100,7 @@ pub enum ConnectionError {
     Closed {
         /// The close code, if there was one.
         code: Option<u16>,
-        /// The reason in the close frame, or the error that the hub sent before it.
+        /// The reason in the close frame.
         reason: String,
     },
     /// This side closed the connection because of the error that was handed out just before.
@@ -149,7 +149,7 @@ pub enum ClientError {
     Closed {
         /// The close code.
         code: u16,
-        /// The reason in the close frame, or the error that the hub sent before it.
+        /// The reason in the close frame.
         reason: String,
     },
     /// An id arrived that is not above the one before it: the hub broke its promise of order, or
@@ -266,5 +266,13 @@ fn close_text(code: Option<u16>, reason: &str) -> String {
         code
     } else {
         format!("{code}: {reason}")
+    }
+}
+
+/// hyper's own text leaves out what happened underneath.
+fn with_cause(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }

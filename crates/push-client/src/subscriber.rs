@@ -7,7 +7,7 @@ use core::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use session_proto::{BackoffConfig, HeartbeatConfig};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::cursor::Cursor;
 use crate::delivery::Delivery;
@@ -40,8 +40,8 @@ enum State {
     Start,
     Connecting(Pin<Box<dyn Future<Output = Result<Link, Failure>> + Send>>),
     Open(Link),
-    /// The connection is gone; this is why.
-    Lost(Failure),
+    /// The application was told what the hub did wrong, but not yet what follows.
+    Violated,
     Waiting(Pin<Box<Sleep>>),
     Over,
 }
@@ -52,6 +52,23 @@ enum Link {
 }
 
 impl Link {
+    async fn open(
+        endpoint: Endpoint,
+        options: SubscribeOptions,
+        pulse: HeartbeatConfig,
+        after: Option<String>,
+    ) -> Result<Self, Failure> {
+        let after = after.as_deref();
+        Ok(match options.transport {
+            Transport::Sse => Self::Sse(Box::new(
+                SseStream::open(&endpoint, &options, pulse, after).await?,
+            )),
+            Transport::WebSocket => Self::WebSocket(Box::new(
+                WsStream::open(&endpoint, &options, pulse, after).await?,
+            )),
+        })
+    }
+
     fn poll_signal(&mut self, cx: &mut Context<'_>) -> Poll<Result<Signal, Failure>> {
         match self {
             Self::Sse(stream) => stream.poll_signal(cx),
@@ -118,22 +135,18 @@ impl Subscriber {
                         self.state = State::Open(link);
                         return Poll::Ready(Some(Ok(Delivery::Connected)));
                     }
-                    Err(failure) => self.state = State::Lost(failure),
+                    Err(failure) => return Poll::Ready(self.lose(failure)),
                 },
                 State::Open(link) => {
                     let step = ready!(link.poll_signal(cx)).and_then(|signal| self.take(signal));
                     match step {
                         Ok(Some(delivery)) => return Poll::Ready(Some(Ok(delivery))),
                         Ok(None) => {}
-                        Err(failure) => self.drop_link(failure),
+                        Err(failure) => return Poll::Ready(self.lose(failure)),
                     }
                 }
-                State::Lost(_) => {
-                    let State::Lost(failure) = core::mem::replace(&mut self.state, State::Over)
-                    else {
-                        continue;
-                    };
-                    return Poll::Ready(self.lose(failure));
+                State::Violated => {
+                    return Poll::Ready(self.lose(ConnectionError::Violation.into()));
                 }
                 State::Over => return Poll::Ready(None),
             }
@@ -141,27 +154,19 @@ impl Subscriber {
     }
 
     fn connecting(&self) -> State {
-        let endpoint = self.endpoint.clone();
-        let options = self.options.clone();
         let after = self.cursor.as_str().map(str::to_owned);
-        let pulse = self.pulse;
-        let limit = options.connect_timeout;
+        let link = Link::open(
+            self.endpoint.clone(),
+            self.options.clone(),
+            self.pulse,
+            after,
+        );
+        let limit = self.options.connect_timeout;
         State::Connecting(Box::pin(async move {
-            let attempt = async {
-                match options.transport {
-                    Transport::Sse => SseStream::open(&endpoint, &options, pulse, after.as_deref())
-                        .await
-                        .map(|stream| Link::Sse(Box::new(stream))),
-                    Transport::WebSocket => {
-                        WsStream::open(&endpoint, &options, pulse, after.as_deref())
-                            .await
-                            .map(|stream| Link::WebSocket(Box::new(stream)))
-                    }
-                }
-            };
-            tokio::time::timeout(limit, attempt)
-                .await
-                .unwrap_or_else(|_| Err(ConnectionError::Timeout { after: limit }.into()))
+            match timeout(limit, link).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(ConnectionError::Timeout { after: limit }.into()),
+            }
         }))
     }
 
@@ -198,22 +203,17 @@ impl Subscriber {
         Ok(Some(delivery))
     }
 
-    fn drop_link(&mut self, failure: Failure) {
-        if let (Failure::Violation(_), State::Open(Link::WebSocket(stream))) =
-            (&failure, &mut self.state)
-        {
-            stream.refuse();
-        }
-        self.state = State::Lost(failure);
-    }
-
     /// Decides what follows the loss of a connection.
     fn lose(&mut self, failure: Failure) -> Option<Result<Delivery, ClientError>> {
+        let left = core::mem::replace(&mut self.state, State::Over);
         match failure {
             Failure::Ended => None,
             Failure::Stop(error) => Some(Err(error)),
             Failure::Violation(error) => {
-                self.state = State::Lost(ConnectionError::Violation.into());
+                if let State::Open(Link::WebSocket(mut stream)) = left {
+                    stream.refuse();
+                }
+                self.state = State::Violated;
                 Some(Err(error))
             }
             Failure::Retry { why, after } => {

@@ -38,6 +38,9 @@ pub(crate) struct WsStream {
     pulse: Pulse,
     /// The hub has answered `resume`, so errors are not about that any more.
     resumed: bool,
+    /// `ready` came since the start or the last gap. The hub repeats it with each heartbeat that
+    /// finds the log grown, to move the cursor.
+    ready: bool,
 }
 
 impl WsStream {
@@ -63,6 +66,7 @@ impl WsStream {
             out: Vec::new(),
             pulse: Pulse::new(pulse, options.idle_timeout),
             resumed: false,
+            ready: false,
         };
         let mut resume = Vec::new();
         let topics = options.topics.iter().map(Into::into).collect();
@@ -175,6 +179,7 @@ impl WsStream {
                 skipped,
             } => {
                 self.resumed = true;
+                self.ready = false;
                 Signal::Gap(GapNotice {
                     reason,
                     after: after.map(Into::into),
@@ -182,9 +187,13 @@ impl WsStream {
                     skipped,
                 })
             }
-            ServerMessage::Ready { id, .. } => Signal::Ready {
-                id: id.into_owned(),
-            },
+            ServerMessage::Ready { id, .. } if self.ready => Signal::Id(id.into_owned()),
+            ServerMessage::Ready { id, .. } => {
+                self.ready = true;
+                Signal::Ready {
+                    id: id.into_owned(),
+                }
+            }
             ServerMessage::Drain { retry_ms } => Signal::Drain(Duration::from_millis(retry_ms)),
             ServerMessage::Error { code, detail, .. } if !self.resumed => {
                 return Err(Failure::Stop(ClientError::Refused(Problem {

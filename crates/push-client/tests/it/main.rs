@@ -1,5 +1,7 @@
 //! The client against hubs that play a script on a loopback socket.
 
+mod answers;
+mod delays;
 mod hub;
 mod publisher;
 mod sse;
@@ -10,7 +12,7 @@ use core::time::Duration;
 use push_client::{Delivery, SubscribeOptions, Subscriber};
 
 /// What a test that hangs is given.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Options with delays that a test can wait for.
 fn options(topic: &str) -> SubscribeOptions {
@@ -72,6 +74,11 @@ fn line(delivery: &Delivery) -> String {
 /// The JSON of an event of the topic `demo` whose data is its seq.
 fn event(seq: u64) -> String {
     format!(r#"{{"type":"event","id":"aa-{seq}","seq":{seq},"topic":"demo","data":"{seq}"}}"#)
+}
+
+/// Such an event as a block of an event stream.
+fn block(seq: u64) -> String {
+    format!("id: aa-{seq}\ndata: {}\n\n", event(seq))
 }
 
 /// The line of such an event.

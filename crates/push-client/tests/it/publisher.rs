@@ -199,19 +199,18 @@ async fn a_kept_connection_that_the_hub_closed_is_replaced_at_once() {
 
 #[tokio::test]
 async fn the_deadline_ends_the_attempts_and_names_the_key() {
-    const DEADLINE: Duration = Duration::from_millis(300);
+    const DEADLINE: Duration = Duration::from_secs(1);
     let hub = Hub::bind().await;
     let publisher = publisher(&hub, |options| {
         options
             .deadline(DEADLINE)
-            .attempt_timeout(Duration::from_millis(100));
+            .attempt_timeout(Duration::from_millis(300));
     });
     let began = Instant::now();
     let script = async {
         let silent = hub.accept().await;
         let again = hub.accept().await;
         assert_eq!(key(&silent), key(&again));
-        hub.accept().await;
     };
     let error = play(script, publisher.publish("demo", Message::new("x")))
         .await
@@ -227,7 +226,7 @@ async fn the_deadline_ends_the_attempts_and_names_the_key() {
         panic!("{error}");
     };
     assert_eq!((after, idempotency_key.len()), (DEADLINE, 32));
-    assert!(attempts >= 3, "{attempts}");
+    assert!(attempts >= 2, "{attempts}");
     assert!((DEADLINE / 2..DEADLINE * 4).contains(&took), "{took:?}");
 }
 

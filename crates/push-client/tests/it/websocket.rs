@@ -270,7 +270,7 @@ async fn an_error_in_answer_to_resume_is_final_and_a_later_one_is_not() {
 
 #[tokio::test]
 async fn pings_are_answered_and_a_silent_hub_is_asked_before_it_is_left() {
-    const IDLE: Duration = Duration::from_millis(600);
+    const IDLE: Duration = Duration::from_millis(1500);
     let hub = Hub::bind().await;
     let mut options = websocket();
     options.idle_timeout(IDLE);
@@ -281,7 +281,7 @@ async fn pings_are_answered_and_a_silent_hub_is_asked_before_it_is_left() {
         assert_eq!(session.receive().await, "pong hello");
         let began = Instant::now();
         // The pong of the scripted hub keeps the connection alive beyond the idle timeout.
-        while began.elapsed() < IDLE * 2 {
+        while began.elapsed() < IDLE * 3 / 2 {
             assert_eq!(session.receive().await, "ping");
         }
         // From here on the hub is silent; bytes that it does not read make no difference.
@@ -290,7 +290,7 @@ async fn pings_are_answered_and_a_silent_hub_is_asked_before_it_is_left() {
     let client = async {
         check(
             &mut subscriber,
-            &["connected", "lost: nothing received for 600ms"],
+            &["connected", "lost: nothing received for 1.5s"],
         )
         .await;
         next_line(&mut subscriber).await;
@@ -428,6 +428,41 @@ async fn what_breaks_the_protocol_is_reported_and_closed_with_the_right_code() {
         };
         play(script, client).await;
     }
+}
+
+#[tokio::test]
+async fn ready_is_handed_on_once_and_then_only_moves_the_cursor() {
+    let hub = Hub::bind().await;
+    let mut subscriber = Subscriber::new(&hub.url, websocket()).unwrap();
+    let ready = |seq| format!(r#"{{"type":"ready","id":"aa-{seq}","policy":"replay"}}"#);
+    let gap = r#"{"type":"gap","reason":"trimmed","after":"aa-9","id":"aa-9"}"#;
+    let script = async {
+        let mut first = session(&hub, None).await;
+        for message in [
+            ready(1),
+            ready(5),
+            event(6),
+            ready(9),
+            gap.to_owned(),
+            ready(9),
+            ready(10),
+        ] {
+            first.send(&message).await;
+        }
+        drop(first);
+        session(&hub, Some("aa-10")).await;
+    };
+    let expected = [
+        "connected",
+        "ready aa-1",
+        &event_line(6),
+        "gap trimmed after aa-9 to aa-9",
+        "ready aa-9",
+        LOST,
+        "connected",
+        LOST,
+    ];
+    play(script, check(&mut subscriber, &expected)).await;
 }
 
 #[tokio::test]
