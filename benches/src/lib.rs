@@ -1,0 +1,4 @@
+//! Inputs of the benchmarks, and the work that is measured. Every run gives an answer that is
+//! checked: a benchmark that decodes wrongly fails.
+
+pub mod sse;
