@@ -18,8 +18,8 @@ pub enum Policy {
         /// How far behind a subscriber may be.
         max: Lag,
     },
-    /// A subscriber further behind than `max` loses what it has not read yet, is told so, and goes
-    /// on with the newest events.
+    /// A subscriber further behind than `max` loses the oldest of what it has not read yet, is told
+    /// how many, and goes on with the newest, as many as `max` allows and memory still holds.
     DropOldest {
         /// How far behind a subscriber may be.
         max: Lag,
@@ -33,7 +33,7 @@ pub enum Verdict {
     Keep,
     /// Disconnect the subscriber. It resumes from its cursor.
     Disconnect,
-    /// Jump over what is unread ([`Readers::jump_to`](crate::Readers::jump_to)) and report the gap.
+    /// Jump ([`Readers::jump_within`](crate::Readers::jump_within)) and report the gap.
     Jump,
 }
 

@@ -102,6 +102,13 @@ impl Reader {
         self.log.lock().tail.jump_to(&mut self.cursor, seq)
     }
 
+    /// What [`jump_to`](Self::jump_to) with this seq would leave unread; `None` if it would do
+    /// nothing, because an event above `seq` was evicted unread.
+    #[must_use]
+    pub fn lag_after(&self, seq: u64) -> Option<Lag> {
+        self.log.lock().tail.lag_after(self.cursor, seq)
+    }
+
     /// Leaves out everything unread, and returns the seq of the head.
     ///
     /// To know exactly how much was left out while others append, use [`jump_to`](Self::jump_to)

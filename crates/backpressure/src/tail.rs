@@ -180,6 +180,21 @@ impl Tail {
         skipped
     }
 
+    /// What a jump to `seq` would leave unread; `None` if it would do nothing, because an event above
+    /// `seq` was evicted unread.
+    pub(crate) fn lag_after(&self, cursor: Mark, seq: u64) -> Option<Lag> {
+        if !self.is_intact(cursor) && seq < self.start().seq {
+            return None;
+        }
+        let target = self.mark_through(seq);
+        let from = if target.events > cursor.events {
+            target
+        } else {
+            cursor
+        };
+        Some(from.lag(self.head))
+    }
+
     /// Evicts the oldest segments until at most `max_bytes` of memory are taken.
     pub(crate) fn evict_to(&mut self, max_bytes: usize) {
         while !self.is_empty() && self.memory() > max_bytes {

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Waker};
 
-use backpressure::{Log, LogConfig, ReadError, Readers};
+use backpressure::{Lag, Log, LogConfig, ReadError, Readers};
 use bytes::BytesMut;
 
 /// Logs of the given seqs, each event being its seq in decimal and a space; all readers subscribed
@@ -146,4 +146,68 @@ fn readers_are_woken_by_any_of_their_logs_and_wait_for_the_watermark() {
     let mut none = Readers::default();
     assert!(none.poll_ready(&mut cx).is_pending());
     assert!(none.is_intact());
+}
+
+/// The seq jumped to, how many were left out, and what is read then.
+#[track_caller]
+fn check_jump<const N: usize>(
+    seqs: [&[u64]; N],
+    events: u64,
+    through: u64,
+    expected: (u64, u64, &str),
+) {
+    let (_logs, mut readers) = logs(seqs);
+    let max = Lag {
+        events,
+        bytes: u64::MAX,
+    };
+    let (to, skipped) = readers.jump_within(max, through);
+    let mut scratch = BytesMut::new();
+    let rest = readers
+        .read_through(u64::MAX, usize::MAX, &mut scratch)
+        .expect("intact")
+        .map_or_else(String::new, |chunk| {
+            String::from_utf8(chunk.bytes.to_vec()).expect("digits and spaces")
+        });
+    assert_eq!((to, skipped.events, &*rest), expected);
+}
+
+#[test]
+fn a_jump_leaves_out_as_few_events_as_the_bound_asks() {
+    check_jump([&[1, 2, 3, 4]], 4, 4, (0, 0, "1 2 3 4 "));
+    check_jump([&[1, 2, 3, 4]], 3, 4, (1, 1, "2 3 4 "));
+    check_jump([&[1, 2, 3, 4]], 0, 4, (4, 4, ""));
+    check_jump([&[1, 3, 5], &[2, 4, 6]], 2, 6, (4, 4, "5 6 "));
+    check_jump([&[10, 30], &[20]], 1, 40, (20, 2, "30 "));
+    // What the watermark does not cover yet stays, whatever the bound.
+    check_jump([&[1, 2, 3, 4]], 1, 2, (2, 2, "3 4 "));
+    check_jump([], 1, 9, (0, 0, ""));
+}
+
+#[test]
+fn a_jump_leaves_out_what_was_evicted() {
+    let mut config = LogConfig::default();
+    config.max_bytes(64);
+    let log = Log::new(config, 0);
+    let mut readers = Readers::new(vec![log.subscribe()]);
+    // Keeps up but for the last events, so that those stay in memory.
+    let mut other = log.subscribe();
+    for seq in 1..=1000 {
+        log.append(seq, b"0123456789abcdef");
+        while seq < 999 && other.read(usize::MAX).is_ok_and(|chunk| chunk.is_some()) {}
+    }
+    let mut scratch = BytesMut::new();
+    let evicted = readers.read_through(1000, usize::MAX, &mut scratch);
+    assert_eq!(evicted, Err(ReadError::Evicted));
+    let all = Lag {
+        events: u64::MAX,
+        bytes: u64::MAX,
+    };
+    let (to, skipped) = readers.jump_within(all, 1000);
+    assert_eq!(skipped.events, to, "every event from the first on");
+    let rest = readers.lag().events;
+    assert!(rest > 0, "what is still in memory is kept");
+    assert_eq!(to + rest, 1000);
+    let chunk = readers.read_through(1000, usize::MAX, &mut scratch);
+    assert!(chunk.is_ok_and(|chunk| chunk.is_some()));
 }

@@ -298,8 +298,9 @@ impl Subscriber {
     fn jump(&mut self, watermark: Position) -> Bytes {
         let mut out = Vec::new();
         if let Phase::Live(attached) = &mut self.phase {
-            let to = watermark.seq;
-            let skipped = attached.readers.jump_to(to).events;
+            let max = self.policy.max();
+            let (to, skipped) = attached.readers.jump_within(max, watermark.seq);
+            let skipped = skipped.events;
             tracing::warn!(
                 subscriber = self.id,
                 policy = self.policy.as_str(),

@@ -21,7 +21,7 @@ use crate::subscriber::{Subscriber, SubscriberError};
 ///
 /// A transport that does not poll the body, because its own buffers are full, holds back the
 /// subscription; nothing piles up in the body. Cutting a connection that makes no write progress
-/// at all is left to the transport: [`serve`](crate::serve()) does so.
+/// at all is left to the transport: [`Server`](crate::Server) does so.
 pub struct EventBody {
     subscriber: Subscriber,
     heartbeat: Heartbeat,

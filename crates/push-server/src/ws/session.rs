@@ -26,6 +26,9 @@ use crate::subscriber::{Subscriber, SubscriberError};
 
 const READ_BUFFER: usize = 8 * 1024;
 
+/// How long a closed session still reads what the peer had sent before it knew.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// How many publishes of one connection may wait for the store; beyond it nothing is read.
 const MAX_PUBLISHES: usize = 64;
 
@@ -111,7 +114,7 @@ impl Session {
                 write(&mut writer, &out, patience).await?;
             }
             if self.connection.closed().is_some() {
-                return writer.shutdown().await;
+                return linger(&mut reader, &mut writer, &mut buffer).await;
             }
             match self.wake(&mut reader, &mut buffer).await {
                 Wake::Read(Ok(0)) => {
@@ -376,6 +379,21 @@ async fn write(
         }
     }
     timeout(patience, writer.flush()).await?
+}
+
+/// Ends the stream in order. What the peer still sends is read and dropped for a moment: closing a
+/// socket with unread bytes resets it, and the reset could overtake the close frame.
+async fn linger(
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut (impl AsyncWrite + Unpin),
+    buffer: &mut [u8],
+) -> io::Result<()> {
+    let rest = async {
+        writer.shutdown().await?;
+        while reader.read(buffer).await? > 0 {}
+        Ok(())
+    };
+    timeout(LINGER, rest).await.unwrap_or(Ok(()))
 }
 
 async fn closed(closing: &mut watch::Receiver<bool>) {

@@ -83,10 +83,10 @@ async fn under_drop_oldest_every_event_is_delivered_or_part_of_one_announced_gap
             "the events above the jump were not skipped"
         );
         assert!(skipped >= EVENTS as u64 - 100, "{skipped}");
-        assert!(
-            skipped < EVENTS as u64,
-            "the newest within the bound are kept"
-        );
+        if tail_bytes > EVENTS * 256 {
+            let kept = EVENTS as u64 - skipped;
+            assert_eq!(kept, 100, "the newest within the bound are kept");
+        }
         for n in skipped..EVENTS as u64 {
             assert_eq!(stalled.next_event().await.1, cursor(n + 1));
         }
