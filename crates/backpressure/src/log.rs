@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::Reader;
+use crate::segment::FIRST_CAPACITY;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tail::Tail;
 use crate::waiters::Waiters;
@@ -42,7 +43,7 @@ impl LogConfig {
     /// The bytes and the events of one segment, so small that evicting a whole one is no great step.
     pub(crate) fn segment_bounds(&self) -> (usize, usize) {
         (
-            (self.max_bytes / 8).clamp(1 << 10, 64 << 10),
+            (self.max_bytes / 8).clamp(FIRST_CAPACITY, 64 << 10),
             (self.max_events / 8).clamp(1, 4096),
         )
     }

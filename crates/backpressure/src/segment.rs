@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use crate::mark::Mark;
 
-/// What a segment's buffer starts with. It doubles from there to the segment's limit.
-const FIRST_CAPACITY: usize = 1 << 10;
+/// What a segment's buffer starts with. It doubles from there to the segment's limit, which is no
+/// less.
+pub(crate) const FIRST_CAPACITY: usize = 1 << 10;
 
 /// Consecutive events, encoded one after another in one buffer.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ impl Segment {
         };
         let needed = bytes.len() + encoded.len();
         if needed > bytes.capacity() {
-            let doubled = (2 * bytes.capacity()).clamp(FIRST_CAPACITY.min(max_bytes), max_bytes);
+            let doubled = (2 * bytes.capacity()).clamp(FIRST_CAPACITY, max_bytes);
             bytes.reserve_exact(doubled.max(needed) - bytes.len());
         }
         bytes.extend_from_slice(encoded);
