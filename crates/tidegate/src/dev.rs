@@ -25,12 +25,13 @@ pub(crate) async fn run(args: Dev) -> anyhow::Result<()> {
         .await
         .context("cannot start on this store")?;
 
+    let interrupted = interrupted()?;
     greet(&Greeting {
         address,
         store: &args.store,
     });
     let server = Server::new(hub).pages(pages);
-    server.serve(listener, interrupted()?).await;
+    server.serve(listener, interrupted).await;
     store
         .close()
         .await
