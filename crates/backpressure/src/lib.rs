@@ -78,7 +78,7 @@
 //! | is within the log's [bounds](LogConfig) | nothing is lost; it gets all that is pending in chunks of up to 64 KiB |
 //! | is so far behind that segments it has not read were evicted | every read says [`Evicted`](ReadError::Evicted), until it jumps |
 //! | is `Evicted` and the events are in a store | read them there, subscribe again |
-//! | is `Evicted` and may lose events | [`jump_to(watermark)`](Reader::jump_to) says exactly how many it lost; report them |
+//! | is `Evicted` and may lose events | [`jump_within(max, watermark)`](Readers::jump_within) says exactly how many it lost; report them |
 //! | is [judged](Policy::judge) too far behind by its policy | [`Disconnect`](Verdict::Disconnect) or [`Jump`](Verdict::Jump) |
 //! | holds chunks that it does not send | they, and only they, keep their segments in memory |
 //! | has a log that is closed | [`Closed`](ReadError::Closed) at once; what it had not read is dropped |

@@ -23,6 +23,9 @@ enum Op {
     Skip {
         back: u64,
     },
+    JumpWithin {
+        events: u64,
+    },
     Evict {
         log: usize,
     },
@@ -98,6 +101,10 @@ impl Model {
                     self.jump();
                 }
             }
+            Op::JumpWithin { events } => self.jump_within(Lag {
+                events,
+                bytes: u64::MAX,
+            }),
             Op::Evict { log } => self.logs[log % self.logs.len()].evict_to(0),
         }
         if self.readers.is_intact() {
@@ -145,7 +152,7 @@ impl Model {
         }
     }
 
-    /// What drop-oldest does: report everything up to the watermark as left out.
+    /// Reports everything up to the watermark as left out.
     fn jump(&mut self) {
         self.watermark = self.head;
         let before = self.readers.lag();
@@ -155,10 +162,35 @@ impl Model {
         self.after = self.watermark;
     }
 
+    /// What drop-oldest does: report as few events as the bound asks for.
+    fn jump_within(&mut self, max: Lag) {
+        let intact = self.readers.is_intact();
+        let before = self.readers.lag();
+        let (to, skipped) = self.readers.jump_within(max, self.watermark);
+        if !self.readers.is_intact() {
+            assert!(!intact);
+            return self.jump();
+        }
+        self.after = self.after.max(to);
+        assert_eq!(skipped + self.lag(), before);
+        assert!(to == self.watermark || !self.lag().exceeds(max));
+        if intact && to > 0 {
+            let one_less = self.lag_after(to - 1);
+            assert!(
+                one_less.exceeds(max),
+                "more was left out than the bound asks"
+            );
+        }
+    }
+
     fn lag(&self) -> Lag {
+        self.lag_after(self.after)
+    }
+
+    fn lag_after(&self, seq: u64) -> Lag {
         self.published
             .iter()
-            .filter(|event| event.seq > self.after)
+            .filter(|event| event.seq > seq)
             .map(|event| {
                 let copies = u64::from(event.logs.count_ones());
                 Lag {
@@ -190,6 +222,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Publish),
         4 => prop_oneof![Just(usize::MAX), 0..1000_usize].prop_map(|max| Op::Read { max }),
         1 => (0..10_u64).prop_map(|back| Op::Skip { back }),
+        1 => (0..10_u64).prop_map(|events| Op::JumpWithin { events }),
         1 => (0..4_usize).prop_map(|log| Op::Evict { log }),
     ]
 }
