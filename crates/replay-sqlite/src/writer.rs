@@ -62,17 +62,22 @@ pub(crate) struct Writer {
 /// Commands that were applied, and whose answers wait for the commit.
 #[derive(Default)]
 struct Applied {
-    appends: Vec<(Result<Vec<Appended>, StoreError>, Reply<Vec<Appended>>)>,
+    appends: Vec<AppliedAppend>,
     others: Vec<Reply<()>>,
     /// Who asked to close. Answered after the commit, and after closing.
     close: Option<Reply<()>>,
+}
+
+struct AppliedAppend {
+    result: Result<Vec<Appended>, StoreError>,
+    reply: Reply<Vec<Appended>>,
 }
 
 impl Applied {
     /// Tells everybody how it ended. A batch that was refused before is told that.
     fn answer(self, committed: &Result<(), StoreError>) {
         // Whoever asked may have gone.
-        for (result, reply) in self.appends {
+        for AppliedAppend { result, reply } in self.appends {
             let result = result.and_then(|appended| committed.clone().map(|()| appended));
             let _gone = reply.send(result);
         }
@@ -173,7 +178,7 @@ impl Writer {
                     }
                     Err(_) => Ok(vec![]),
                 };
-                applied.appends.push((result, reply));
+                applied.appends.push(AppliedAppend { result, reply });
             }
             Command::Trim(selector, through, reply) => {
                 if let Ok(log) = log {
