@@ -182,3 +182,33 @@ pub struct Appended {
     /// The event was already there under its idempotency key; nothing was appended.
     pub duplicate: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: Result<(), EventTypeError>) {
+        assert_eq!(
+            EventType::new(name).map(|kind| assert_eq!(kind.as_str(), name)),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_type_is_what_an_event_field_can_carry() {
+        check("message", Ok(()));
+        check("a b: c/$", Ok(()));
+        check(&"x".repeat(255), Ok(()));
+        check("", Err(EventTypeError::Empty));
+        check(&"x".repeat(256), Err(EventTypeError::TooLong { len: 256 }));
+        for control in ["\0", "\n", "\r", "\u{7f}"] {
+            check(
+                &format!("a{control}"),
+                Err(EventTypeError::ControlCharacter),
+            );
+        }
+        check("$gap", Err(EventTypeError::Reserved));
+        check("$", Err(EventTypeError::Reserved));
+    }
+}

@@ -143,3 +143,96 @@ impl From<Position> for After {
         Self::Position(position)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(cursor: &str, expected: Result<(u64, u64), CursorError>) {
+        let expected = expected.map(|(epoch, seq)| Position::new(Epoch(epoch), seq));
+        assert_eq!(cursor.parse(), expected);
+        match expected {
+            Ok(position) => {
+                assert_eq!(position.to_string(), cursor);
+                assert_eq!(After::parse(cursor.as_bytes()), After::Position(position));
+            }
+            Err(_) => assert_eq!(After::parse(cursor.as_bytes()), After::Unknown),
+        }
+    }
+
+    #[test]
+    fn a_position_has_one_cursor() {
+        check("0000000000000000-0", Ok((0, 0)));
+        check("ffffffffffffffff-1", Ok((u64::MAX, 1)));
+        check("00c0ffee00c0ffee-42", Ok((0x00c0_ffee_00c0_ffee, 42)));
+        check(
+            "0123456789abcdef-9007199254740991",
+            Ok((0x0123_4567_89ab_cdef, Position::MAX_SEQ)),
+        );
+    }
+
+    #[test]
+    fn what_is_almost_a_cursor_is_none() {
+        for cursor in [
+            "",
+            "-",
+            "0",
+            "0000000000000000",
+            "0000000000000000-",
+            "-0",
+            "000000000000000-0",
+            "00000000000000000-0",
+            "0000000000000000-00",
+            "0000000000000000-01",
+            "0000000000000000-+1",
+            "0000000000000000--1",
+            "0000000000000000-1-",
+            "0000000000000000-1 ",
+            " 0000000000000000-1",
+            "0000000000000000-1\n",
+            "000000000000000A-1",
+            "000000000000000g-1",
+            "+000000000000000-1",
+            "0000000000000000-1e3",
+            "0000000000000000\u{2010}1",
+            "0000000000000000-\u{0661}",
+        ] {
+            check(cursor, Err(CursorError::Malformed));
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_bounded() {
+        check(
+            "0000000000000000-9007199254740992",
+            Err(CursorError::SeqTooLarge),
+        );
+        check(
+            "0000000000000000-18446744073709551616",
+            Err(CursorError::SeqTooLarge),
+        );
+        let longest = format!("0000000000000000-1{}", "0".repeat(110));
+        check(&longest, Err(CursorError::SeqTooLarge));
+        check(
+            &format!("{longest}0"),
+            Err(CursorError::TooLong { len: 129 }),
+        );
+    }
+
+    #[test]
+    fn after_reads_words_too_and_never_fails() {
+        assert_eq!(After::parse(b"earliest"), After::Earliest);
+        assert_eq!(After::parse(b"latest"), After::Latest);
+        for sent in [
+            &b""[..],
+            b"Earliest",
+            b"latest ",
+            b"\xff",
+            b"\0",
+            &[b'0'; 100_000],
+        ] {
+            assert_eq!(After::parse(sent), After::Unknown);
+        }
+    }
+}

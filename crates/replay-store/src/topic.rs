@@ -189,3 +189,61 @@ pub enum SelectorError {
         topics: usize,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: Result<(), TopicError>) {
+        assert_eq!(
+            Topic::new(name).map(|topic| assert_eq!(topic.as_str(), name)),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_name_is_segments_of_anything_but_control_characters() {
+        check("a", Ok(()));
+        check("a/b/c", Ok(()));
+        check("Straße 1/ü.{}?#%2F", Ok(()));
+        check("*a/a*/***/a*b", Ok(()));
+        check(&"x".repeat(255), Ok(()));
+    }
+
+    #[test]
+    fn each_rule_is_named() {
+        check("", Err(TopicError::Empty));
+        check(&"x".repeat(256), Err(TopicError::TooLong { len: 256 }));
+        check(&"ü".repeat(128), Err(TopicError::TooLong { len: 256 }));
+        for control in ["\0", "\t", "\n", "\r", "\u{7f}", "\u{85}"] {
+            check(&format!("a{control}"), Err(TopicError::ControlCharacter));
+        }
+        for empty in ["/", "/a", "a/", "a//b"] {
+            check(empty, Err(TopicError::EmptySegment));
+        }
+        for wildcard in ["*", "**", "a/*", "**/a", "a/*/b"] {
+            check(wildcard, Err(TopicError::Wildcard));
+        }
+    }
+
+    #[test]
+    fn a_selector_is_sorted_and_has_each_topic_once() {
+        let topic = |name: &str| Topic::new(name).expect("valid");
+        let selector = Selector::new(vec![topic("b"), topic("a"), topic("b")]).expect("two topics");
+        assert_eq!(selector.topics(), [topic("a"), topic("b")]);
+        assert!(selector.matches(&topic("a")) && !selector.matches(&topic("c")));
+        assert!(!selector.is_all());
+        assert!(Selector::all().matches(&topic("c")));
+    }
+
+    #[test]
+    fn a_selector_is_bounded() {
+        let topics = |count: usize| (0..count).map(|i| Topic::new(&format!("{i}")).expect("valid"));
+        assert_eq!(Selector::new(vec![]), Err(SelectorError::Empty));
+        let twice = Selector::new(topics(64).chain(topics(64)).collect());
+        assert_eq!(twice.map(|selector| selector.topics().len()), Ok(64));
+        let many = Selector::new(topics(65).collect());
+        assert_eq!(many, Err(SelectorError::TooMany { topics: 65 }));
+    }
+}
