@@ -54,7 +54,7 @@ const fn lower(name: &'static str, foreign: &'static str) -> Row {
     }
 }
 
-const TABLE: [Row; 13] = [
+const TABLE: [Row; 14] = [
     lower("sse-proto", "memchr bytes serde"),
     lower("ws-proto", "sha1 base64 bytes zlib-rs simdutf8"),
     lower("session-proto", "serde serde_json"),
@@ -79,6 +79,10 @@ const TABLE: [Row; 13] = [
          replay-sqlite replay-redis replay-nats push-server push-client",
     ),
     row("testkit", ""),
+    row(
+        "benches",
+        "sse-proto ws-proto session-proto backpressure replay-store replay-sqlite",
+    ),
     row("xtask", ""),
 ];
 
