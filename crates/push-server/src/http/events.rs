@@ -1,6 +1,7 @@
 //! `/events`: `GET` and `HEAD` subscribe, `POST` publishes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use backpressure::Policy;
 use bytes::Bytes;
@@ -10,12 +11,16 @@ use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use replay_store::{After, Append, EventType, Selector, Topic};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::{HubBody, query};
 use crate::form::Form;
 use crate::hub::Hub;
 use crate::sse;
+
+/// How long the body of a publish may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a subscription asks for.
 struct Wish {
@@ -195,7 +200,10 @@ where
     }
     let body = request.into_body().map_err(|_| BodyIncomplete);
     let body = std::pin::pin!(body);
-    match Limited::new(body, limit).collect().await {
+    let Ok(collected) = timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await else {
+        return Err(Problem::BodyTimeout);
+    };
+    match collected {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge { limit }),
         Err(_) => Err(Problem::BodyIncomplete),

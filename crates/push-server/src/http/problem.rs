@@ -73,6 +73,9 @@ pub enum Problem {
     /// The body could not be read to its end.
     #[error("the request body ended early")]
     BodyIncomplete,
+    /// The body did not arrive in time.
+    #[error("the request body took too long to arrive")]
+    BodyTimeout,
     /// The `Host` is not one the hub serves.
     #[error(
         "this Host is not served; a hub in dev mode answers only to localhost, 127.0.0.1 and [::1]"
@@ -135,6 +138,7 @@ impl Problem {
             Self::NotText => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_text"),
             Self::EncodingInvalid => (StatusCode::BAD_REQUEST, "encoding_invalid"),
             Self::BodyIncomplete => (StatusCode::BAD_REQUEST, "body_incomplete"),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
             Self::HostForbidden => (StatusCode::FORBIDDEN, "host_forbidden"),
             Self::OriginForbidden => (StatusCode::FORBIDDEN, "origin_forbidden"),
             Self::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "upgrade_required"),
@@ -227,7 +231,15 @@ impl Problem {
             StoreError::KeyReused { .. } => Self::KeyReused,
             StoreError::TooLarge { limit, .. } => Self::TooLarge { limit: *limit },
             StoreError::OutcomeUnknown { .. } => Self::OutcomeUnknown,
-            _ => Self::StoreUnavailable,
+            StoreError::KeyTooLong { limit, .. } => Self::KeyInvalid {
+                name: "a key",
+                max: *limit,
+            },
+            StoreError::Unavailable { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::Unsupported
+            | StoreError::Exhausted
+            | StoreError::Closed => Self::StoreUnavailable,
         }
     }
 }

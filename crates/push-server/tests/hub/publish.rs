@@ -1,8 +1,11 @@
 //! `POST /events` and every request that is refused.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
 use push_server::{Hub, HubConfig};
 
 use crate::support::*;
@@ -138,6 +141,17 @@ async fn bad_input_is_refused_with_a_stable_code_and_the_hub_lives_on() {
         check(&hub, broken, b"", 400, "upgrade_invalid").await;
     }
     assert_eq!(publish(&hub, "a", "still alive").await, cursor(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let hub = hub().await;
+    let never = futures::stream::pending::<Result<Frame<Bytes>, Infallible>>();
+    let body = StreamBody::new(never);
+    let request = Request::post("/events?topic=a").body(body).unwrap();
+    let response = hub.handle(request).await;
+    assert_eq!(response.status(), 408);
+    assert!(text(response).await.contains("body_timeout"));
 }
 
 #[tokio::test(start_paused = true)]
