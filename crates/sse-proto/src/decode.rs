@@ -8,6 +8,7 @@ use core::time::Duration;
 use crate::event::{EventRef, Item};
 use crate::frame::KEEP_ALIVE;
 use crate::limits::{Excess, Limits, Part};
+use crate::text::utf8;
 
 /// Reads an event stream in whatever pieces it arrives (HTML standard, section 9.2.6).
 ///
@@ -228,9 +229,9 @@ impl Decoder {
                     }
                     let event = match event {
                         [] => DEFAULT_TYPE,
-                        event => str::from_utf8(event).ok()?,
+                        event => utf8(event)?,
                     };
-                    let data = str::from_utf8(value).ok()?;
+                    let data = utf8(value)?;
                     if let Some(id) = id {
                         self.commit(id)?;
                     }
@@ -258,7 +259,7 @@ impl Decoder {
         if id.len() > self.limits.max_id || memchr::memchr(0, id).is_some() {
             return None;
         }
-        let id = str::from_utf8(id).ok()?;
+        let id = utf8(id)?;
         self.last_event_id.clear();
         self.last_event_id.push_str(id);
         Some(())
@@ -562,9 +563,9 @@ impl Decoder {
                 },
                 // Decoded as a whole, this gives what decoding the stream would: no sequence
                 // reaches over the LF that ends a line.
-                data: match str::from_utf8(&self.data) {
-                    Ok(data) => data,
-                    Err(_) => {
+                data: match utf8(&self.data) {
+                    Some(data) => data,
+                    None => {
                         self.replaced = String::from_utf8_lossy(&self.data).into_owned();
                         &self.replaced
                     }

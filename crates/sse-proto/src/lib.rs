@@ -183,7 +183,7 @@
 //! ```
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
     warn(
@@ -219,3 +219,5 @@ mod limits;
 pub use limits::{Excess, Limits, Part};
 
 pub mod source;
+
+mod text;
