@@ -16,10 +16,10 @@ pub enum OpenError {
         /// The lock file that is held.
         path: PathBuf,
     },
-    /// The lock file beside the store could not be made or locked.
-    #[error("cannot lock {path}: {source}; is the folder there, and may it be written to?", path = .path.display())]
+    /// The file, or the lock file beside it, could not be made or locked.
+    #[error("cannot open {path} for writing: {source}; is the folder there, and may it be written to?", path = .path.display())]
     Lock {
-        /// The lock file.
+        /// The file.
         path: PathBuf,
         /// What the system says.
         source: io::Error,

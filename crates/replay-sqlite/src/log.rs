@@ -11,6 +11,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::row::{LogRow, int};
 use crate::schema;
 
+/// Some 50 ms of work.
+const MAX_TRIMS: u32 = 4096;
+
 /// The log within a write transaction. Nothing of it counts before the commit.
 pub(crate) struct Log<'c> {
     pub(crate) connection: &'c Connection,
@@ -20,6 +23,9 @@ pub(crate) struct Log<'c> {
     next_epoch: Option<Epoch>,
     /// What was appended, in order.
     events: Vec<Event>,
+    /// How many events retention may still trim in this transaction; the rest is left to the next
+    /// ones, so that no publisher waits for it.
+    pub(crate) trims_left: u32,
 }
 
 /// What a transaction did, once it is committed.
@@ -51,6 +57,7 @@ impl<'c> Log<'c> {
             epochs,
             next_epoch,
             events: Vec::new(),
+            trims_left: MAX_TRIMS,
         })
     }
 
@@ -192,7 +199,7 @@ impl<'c> Log<'c> {
     fn topic_to_append(&mut self, name: &Topic) -> rusqlite::Result<TopicRow> {
         if let Some(topic) = self.topic(name)? {
             if topic.events == 0 {
-                self.row.idle -= 1;
+                self.row.idle = self.row.idle.saturating_sub(1);
             }
             return Ok(topic);
         }

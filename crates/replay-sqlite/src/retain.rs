@@ -32,7 +32,7 @@ impl Log<'_> {
                 let Some(row) = self.topic(&topic)? else {
                     break;
                 };
-                if !self.trim_one(row.id, u64::MAX)? {
+                if !self.retain_one_less(row.id)? {
                     break;
                 }
             }
@@ -65,7 +65,7 @@ impl Log<'_> {
         let oldest_ms = retention.oldest_ms(self.row.now_ms);
         while let Some((topic, time)) = self.oldest()? {
             let fits = self.row.bytes <= retention.log_bytes;
-            if (time >= oldest_ms && fits) || !self.trim_one(topic, u64::MAX)? {
+            if (time >= oldest_ms && fits) || !self.retain_one_less(topic)? {
                 break;
             }
         }
@@ -80,6 +80,15 @@ impl Log<'_> {
                 Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
             })
             .optional()
+    }
+
+    /// Trims the oldest event of a topic, unless this transaction has trimmed enough.
+    fn retain_one_less(&mut self, topic: i64) -> rusqlite::Result<bool> {
+        let Some(left) = self.trims_left.checked_sub(1) else {
+            return Ok(false);
+        };
+        self.trims_left = left;
+        self.trim_one(topic, u64::MAX)
     }
 
     /// Trims the oldest event of a topic, if there is one at or below `through`.
@@ -108,7 +117,7 @@ impl Log<'_> {
         if left == 0 {
             self.row.idle += 1;
         }
-        self.row.bytes -= cost.cast_unsigned();
+        self.row.bytes = self.row.bytes.saturating_sub(cost.cast_unsigned());
         self.row.floor = self.row.floor.max(seq.cast_unsigned());
         Ok(true)
     }

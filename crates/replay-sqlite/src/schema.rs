@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,26 +131,40 @@ pub(crate) fn checkpoint(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(busy == 0)
 }
 
+/// The one name of the file, whatever links lead to it. An empty file is made if there is none,
+/// which SQLite takes for a new database.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
+    make(path)
+        .and_then(|_| path.canonicalize())
+        .map_err(|source| OpenError::Lock {
+            path: path.to_owned(),
+            source,
+        })
+}
+
 /// Keeps other processes out for as long as the answer lives. SQLite's own locks cannot be used
 /// for this, since the readers of this process need the file too.
-pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
-    let mut name = OsString::from(path);
+pub(crate) fn lock(resolved: &Path) -> Result<File, OpenError> {
+    let mut name = OsString::from(resolved);
     name.push(".lock");
     let path = PathBuf::from(name);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|source| OpenError::Lock {
-            path: path.clone(),
-            source,
-        })?;
+    let file = make(&path).map_err(|source| OpenError::Lock {
+        path: path.clone(),
+        source,
+    })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
         Err(TryLockError::Error(source)) => Err(OpenError::Lock { path, source }),
     }
+}
+
+fn make(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
 }
 
 fn connect(path: &Path) -> Result<Connection, OpenError> {

@@ -21,7 +21,8 @@ use crate::reader::{self, Job};
 use crate::schema;
 use crate::writer::{Command, Published, Reply, Writer};
 
-/// Commands that wait for the writer, beyond one for each that asks.
+/// Commands that wait for the writer, each with up to an event's largest size; more wait with their
+/// publishers.
 const COMMANDS: usize = 64;
 
 /// How a [`SqliteStore`] is set up.
@@ -69,7 +70,9 @@ struct Shared {
 
 /// The ends that keep the threads alive.
 struct Ends {
-    commands: mpsc::Sender<Command>,
+    /// One sender for all, since every clone of it would have a slot of its own in the queue, and
+    /// publishers that gave up could fill it without bound.
+    commands: Arc<futures::lock::Mutex<mpsc::Sender<Command>>>,
     jobs: std::sync::mpsc::Sender<Job>,
 }
 
@@ -94,8 +97,14 @@ impl SqliteStore {
         mut seeds: impl FnMut() -> u64 + Send + 'static,
         clock: Clock,
     ) -> Result<Self, OpenError> {
-        let lock = schema::lock(path)?;
-        let (connection, epochs, existed) = schema::open(path, &mut seeds)?;
+        let path = schema::resolve(path)?;
+        let lock = schema::lock(&path)?;
+        let (connection, epochs, existed) = schema::open(&path, &mut seeds)?;
+        if existed {
+            // What a process that died has left in the write-ahead log may not be synced yet.
+            // Nobody else has the file open, so this is never held up.
+            let _settled = schema::checkpoint(&connection)?;
+        }
         let capabilities = Capabilities {
             dense: true,
             exact_gaps: true,
@@ -111,10 +120,10 @@ impl SqliteStore {
             },
             max_event_bytes: config.max_event_bytes,
         };
-        let (jobs, mut threads) = reader::start(path, config.readers)?;
+        let (jobs, mut threads) = reader::start(&path, config.readers)?;
         let published = Arc::new(Published::default());
         let writer = Writer {
-            path: path.to_owned(),
+            path,
             connection: Some(connection),
             epochs,
             epoch_due: existed,
@@ -132,19 +141,27 @@ impl SqliteStore {
             retention: config.retention,
             clock,
             published,
-            ends: Mutex::new(Some(Ends { commands, jobs })),
+            ends: Mutex::new(Some(Ends {
+                commands: Arc::new(futures::lock::Mutex::new(commands)),
+                jobs,
+            })),
             threads,
             _lock: lock,
         })))
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
-        let mut commands = self.0.ends(|ends| ends.commands.clone())?;
+        let commands = self.0.ends(|ends| Arc::clone(&ends.commands))?;
         let (reply, answer) = oneshot::channel();
-        let sent = commands.send(command(reply)).await;
+        let sent = commands.lock().await.send(command(reply)).await;
         sent.map_err(|_| StoreError::Closed)?;
-        // The writer answers everything it takes, unless the store is closed behind it.
-        answer.await.map_err(|_| StoreError::Closed)?
+        // The writer answers everything it takes, unless it ends before: in order, or not.
+        answer.await.unwrap_or_else(|_| {
+            self.0.ends(|_| ())?;
+            Err(StoreError::OutcomeUnknown {
+                detail: "the writing thread ended".into(),
+            })
+        })
     }
 }
 
@@ -187,7 +204,8 @@ impl ReplayStore for SqliteStore {
     ) -> Result<Page, StoreError> {
         let oldest_allowed = self.0.retention.oldest_ms(self.0.clock.now_ms());
         if self.0.published.oldest_ms.load(Ordering::Acquire) < oldest_allowed {
-            self.ask(Command::Tick).await?;
+            // A store that cannot write now can still be read; it only shows what is too old.
+            let _ticked = self.ask(Command::Tick).await;
         }
         let (reply, page) = oneshot::channel();
         let job = Job {

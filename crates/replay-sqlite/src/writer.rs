@@ -113,6 +113,7 @@ impl Writer {
         let committed = self.transact(group, &mut applied);
         let close = applied.close.take();
         applied.answer(&committed);
+        self.vacuum();
         close
     }
 
@@ -128,21 +129,32 @@ impl Writer {
         let Some(connection) = &self.connection else {
             return prepared.map(|_| ());
         };
-        let outcome = prepared.inspect_err(|_| {
-            // After some errors SQLite has rolled back by itself; then this changes nothing.
-            let _rolled_back = connection.execute_batch("ROLLBACK");
-        })?;
+        let outcome = match prepared {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                // After some errors SQLite has rolled back by itself; then this changes nothing.
+                let _rolled_back = connection.execute_batch("ROLLBACK");
+                if !connection.is_autocommit() {
+                    self.distrust();
+                }
+                return Err(error);
+            }
+        };
         if let Err(error) = connection.execute_batch("COMMIT") {
-            // A commit that failed, perhaps in its sync, may still be found in the file later. It
-            // is not tried again; the file is read anew, and what follows is another epoch.
-            self.connection = None;
-            self.epoch_due = true;
+            self.distrust();
             return Err(StoreError::OutcomeUnknown {
                 detail: error.to_string().into(),
             });
         }
         self.publish(outcome, log_prev);
         Ok(())
+    }
+
+    /// A commit that failed, perhaps in its sync, may still be found in the file later. It is not
+    /// tried again: the file is read anew, and what follows is another epoch.
+    fn distrust(&mut self) {
+        self.connection = None;
+        self.epoch_due = true;
     }
 
     fn begin(&self, next_epoch: Option<Epoch>) -> Result<Log<'_>, StoreError> {
@@ -215,9 +227,22 @@ impl Writer {
                 waker.wake();
             }
         }
-        if let Some(connection) = &self.connection {
-            // If this fails the file is larger than it need be, and nothing else is wrong.
-            let _vacuumed = vacuum(connection);
+    }
+
+    /// Gives pages back to the file system, a few at a time, when there are many to spare. That is
+    /// a commit of its own, and can fail like any other.
+    fn vacuum(&mut self) {
+        let vacuumed = self.connection.as_ref().map(|connection| {
+            let free: i64 = connection
+                .prepare_cached("PRAGMA freelist_count")?
+                .query_row([], |row| row.get(0))?;
+            if free > SPARE_PAGES {
+                connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+            }
+            Ok::<_, rusqlite::Error>(())
+        });
+        if matches!(vacuumed, Some(Err(_))) {
+            self.distrust();
         }
     }
 
@@ -256,15 +281,4 @@ fn size(command: &Command) -> usize {
         Command::Append(batch, _) => batch.iter().map(|append| append.data.len()).sum(),
         _ => 0,
     }
-}
-
-/// Gives pages back to the file system, a few at a time, when there are many to spare.
-fn vacuum(connection: &Connection) -> rusqlite::Result<()> {
-    let free: i64 = connection
-        .prepare_cached("PRAGMA freelist_count")?
-        .query_row([], |row| row.get(0))?;
-    if free > SPARE_PAGES {
-        connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
-    }
-    Ok(())
 }

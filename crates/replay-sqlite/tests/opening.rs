@@ -157,3 +157,19 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
         assert_eq!(positions.len(), all_found, "an event is there twice");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_is_one_file_whatever_links_lead_to_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("events.db");
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).expect("a link to nothing yet");
+    let first = open(&link, 1).expect("the file is new");
+    for name in [&path, &link] {
+        let refused = open(name, 2).expect_err("the file is in use");
+        assert!(matches!(refused, OpenError::InUse { .. }), "{refused}");
+    }
+    drop(first);
+    open(&path, 2).expect("the file is free again");
+}
