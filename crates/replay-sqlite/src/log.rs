@@ -1,10 +1,8 @@
 //! One transaction of the writer: appends, trims, and the passing of time.
 
-use std::collections::HashMap;
-
 use replay_store::{
     Append, Appended, Capabilities, Epoch, Epochs, Event, Fingerprint, Position, Selector,
-    StoreError, Topic,
+    StoreError, Topic, plan_batch,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -92,43 +90,16 @@ impl<'c> Log<'c> {
         batch: &[Append],
         capabilities: &Capabilities,
     ) -> Result<Vec<Appended>, AppendError> {
-        Append::check_batch(batch, capabilities).map_err(AppendError::Refused)?;
-        let epoch = self.next_epoch.unwrap_or_else(|| self.epochs.current());
-        let mut tail = self.row.tail;
-        let mut plan = Vec::with_capacity(batch.len());
-        let mut in_batch = HashMap::new();
-        for (index, append) in batch.iter().enumerate() {
-            let first = match &append.idempotency_key {
-                None => None,
-                Some(key) => match in_batch.get(&(&append.topic, key)) {
-                    Some(known) => Some(*known),
-                    None => self.known(&append.topic, key)?,
-                },
-            };
-            if let Some((fingerprint, position)) = first {
-                if fingerprint != Fingerprint::of(append) {
-                    return Err(AppendError::Refused(StoreError::KeyReused { index }));
-                }
-                plan.push(Appended {
-                    position,
-                    duplicate: true,
-                });
-                continue;
+        let last = Position {
+            epoch: self.next_epoch.unwrap_or_else(|| self.epochs.current()),
+            seq: self.row.tail,
+        };
+        plan_batch(batch, capabilities, last, |append| {
+            match &append.idempotency_key {
+                Some(key) => Ok(self.known(&append.topic, key)?),
+                None => Ok(None),
             }
-            tail += 1;
-            if tail > Position::MAX_SEQ {
-                return Err(AppendError::Refused(StoreError::Exhausted));
-            }
-            let position = Position { epoch, seq: tail };
-            if let Some(key) = &append.idempotency_key {
-                in_batch.insert((&append.topic, key), (Fingerprint::of(append), position));
-            }
-            plan.push(Appended {
-                position,
-                duplicate: false,
-            });
-        }
-        Ok(plan)
+        })
     }
 
     fn known(&self, topic: &Topic, key: &str) -> rusqlite::Result<Option<(Fingerprint, Position)>> {
@@ -280,6 +251,12 @@ pub(crate) enum AppendError {
     Refused(StoreError),
     /// SQLite failed.
     Failed(rusqlite::Error),
+}
+
+impl From<StoreError> for AppendError {
+    fn from(refused: StoreError) -> Self {
+        Self::Refused(refused)
+    }
 }
 
 impl From<rusqlite::Error> for AppendError {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use super::keys::Keys;
 use crate::{
-    After, Append, Appended, Capabilities, Epochs, Event, Fingerprint, Hint, KeyWindow, Limit,
-    Page, Position, Retention, Selector, StoreError, Topic,
+    After, Append, Appended, Capabilities, Epochs, Event, Hint, KeyWindow, Limit, Page, Position,
+    Retention, Selector, StoreError, Topic, plan_batch,
 };
 
 #[derive(Debug)]
@@ -147,43 +147,14 @@ impl Log {
         batch: &[Append],
         capabilities: &Capabilities,
     ) -> Result<Vec<Appended>, StoreError> {
-        Append::check_batch(batch, capabilities)?;
-        let epoch = self.epochs.current();
-        let mut tail = self.tail;
-        let mut plan = Vec::with_capacity(batch.len());
-        let mut in_batch = HashMap::new();
-        for (index, append) in batch.iter().enumerate() {
-            let first = append.idempotency_key.as_ref().and_then(|key| {
-                let known = self
-                    .keys
-                    .get(append)
-                    .map(|known| (known.fingerprint, known.position));
-                known.or_else(|| in_batch.get(&(&append.topic, key)).copied())
-            });
-            if let Some((fingerprint, position)) = first {
-                if fingerprint != Fingerprint::of(append) {
-                    return Err(StoreError::KeyReused { index });
-                }
-                plan.push(Appended {
-                    position,
-                    duplicate: true,
-                });
-                continue;
-            }
-            tail += 1;
-            if tail > Position::MAX_SEQ {
-                return Err(StoreError::Exhausted);
-            }
-            let position = Position { epoch, seq: tail };
-            if let Some(key) = &append.idempotency_key {
-                in_batch.insert((&append.topic, key), (Fingerprint::of(append), position));
-            }
-            plan.push(Appended {
-                position,
-                duplicate: false,
-            });
-        }
-        Ok(plan)
+        let last = Position {
+            epoch: self.epochs.current(),
+            seq: self.tail,
+        };
+        plan_batch(batch, capabilities, last, |append| {
+            let known = self.keys.get(append);
+            Ok(known.map(|known| (known.fingerprint, known.position)))
+        })
     }
 
     fn push(&mut self, append: Append, position: Position) -> Event {
