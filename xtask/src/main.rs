@@ -5,7 +5,10 @@
     reason = "a program for the terminal: what it prints is its result"
 )]
 
+mod bench;
 mod check;
+mod conformance;
+mod fuzz;
 mod layers;
 mod loom;
 mod report;
@@ -24,6 +27,14 @@ use workspace::Workspace;
 
 const HELP: &str = include_str!("help.txt");
 
+/// The options there are, each with its task.
+const OPTIONS: [&str; 4] = [
+    "tidy --bless",
+    "fuzz --smoke",
+    "bench --counts",
+    "bench --record",
+];
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -35,7 +46,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let mut bless = false;
+    let mut option = String::new();
     let mut words = Vec::new();
     let mut arguments = std::env::args_os().skip(1).collect::<Vec<_>>();
     let harness = match arguments.iter().position(|argument| argument == "--") {
@@ -46,17 +57,22 @@ fn run() -> Result<()> {
     while let Some(argument) = parser.next()? {
         match argument {
             lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => words.insert(0, "help".into()),
-            lexopt::Arg::Long("bless") => bless = true,
+            lexopt::Arg::Long(name) => option = format!("--{name}"),
             lexopt::Arg::Value(word) => words.push(word.to_string_lossy().into_owned()),
             other => return Err(other.unexpected().into()),
         }
     }
     let words = words.iter().map(String::as_str).collect::<Vec<_>>();
     let (task, rest) = words.split_first().unwrap_or((&"help", &[]));
-    if *task != "test" && !harness.is_empty() || *task != "tidy" && bless {
-        bail!("only `test` takes `-- ARGS`, and only `tidy` takes `--bless`");
+    let option = option.as_str();
+    if *task != "test" && !harness.is_empty() {
+        bail!("only `test` takes `-- ARGS`");
     }
-    if !matches!(*task, "test" | "check" | "help") && !rest.is_empty() {
+    if !option.is_empty() && !OPTIONS.contains(&format!("{task} {option}").as_str()) {
+        bail!("`{task}` takes no `{option}`; see `cargo xtask help`");
+    }
+    let takes_names = ["test", "check", "help", "fuzz", "bench", "conformance"].contains(task);
+    if !takes_names && !rest.is_empty() {
         bail!("`{task}` takes no arguments; see `cargo xtask help`");
     }
     let workspace = Workspace::load()?;
@@ -66,11 +82,16 @@ fn run() -> Result<()> {
         "test" => test::run_suites(&workspace, rest, &harness, &mut report)?,
         "tools" => tools::install(&workspace).map(drop)?,
         "check" => check::run_steps(&workspace, rest, &mut report)?,
-        "tidy" if bless => tidy::bless(&workspace)?,
+        "tidy" if option == "--bless" => tidy::bless(&workspace)?,
         "layers" | "tidy" | "loom" => check::run_steps(&workspace, &[task], &mut report)?,
+        "conformance" => conformance::run_suites(&workspace, rest, &mut report)?,
+        "fuzz" => fuzz::run_targets(&workspace, rest, option == "--smoke", &mut report)?,
+        "bench" => bench::run_subjects(&workspace, rest, option, &mut report)?,
         "ci" => {
             test::run_suites(&workspace, &[], &[], &mut report)?;
             check::run_steps(&workspace, &[], &mut report)?;
+            conformance::run_suites(&workspace, &[], &mut report)?;
+            fuzz::run_targets(&workspace, &[], true, &mut report)?;
         }
         unknown => bail!("no task `{unknown}`; see `cargo xtask help`"),
     }

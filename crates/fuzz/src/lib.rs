@@ -1,0 +1,3 @@
+//! What the fuzz targets do: each checks properties, not only that nothing panics. A panic is a find.
+
+pub mod sse;
