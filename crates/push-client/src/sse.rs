@@ -210,18 +210,12 @@ fn gap_reason(name: &str) -> Result<GapReason, ClientError> {
 /// HTML standard, section 9.2.3: the essence must be `text/event-stream`; case and parameters do
 /// not matter.
 fn check_content_type(headers: &HeaderMap) -> Result<(), ClientError> {
-    let found = headers
-        .get(CONTENT_TYPE)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let essence = found
-        .as_deref()
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default();
-    if essence.trim().eq_ignore_ascii_case(sse_proto::CONTENT_TYPE) {
-        Ok(())
-    } else {
-        Err(ClientError::ContentType { found })
+    let found = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if found.is_some_and(sse_proto::is_event_stream) {
+        return Ok(());
     }
+    let found = found.map(|value| String::from_utf8_lossy(value).into_owned());
+    Err(ClientError::ContentType { found })
 }
 
 #[cfg(test)]
