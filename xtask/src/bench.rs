@@ -118,7 +118,7 @@ fn judge(
             findings.push(format!("{subject}: not in {STORED}"));
             continue;
         };
-        let change = (*count as f64 / *before as f64 - 1.0) * 100.0;
+        let change = (*count as f64 - *before as f64) * 100.0 / *before as f64;
         let line = format!("{subject}: {before} before, {count} now, {change:+.1} %");
         if change > TOLERANCE {
             findings.push(line);
