@@ -87,6 +87,14 @@ fn an_id_over_the_limit_takes_its_event_along_and_leaves_the_id_before() {
 }
 
 #[test]
+fn a_field_over_its_limit_is_not_saved_by_a_second_one_within() {
+    let id_then = [Seen::TooLarge(Part::Id), id("1")];
+    check("id: 1234\nid: 1\ndata: x\n\n", &id_then);
+    let too_large = [Seen::TooLarge(Part::Event)];
+    check("event:1234567\nevent: a\ndata: x\n\n", &too_large);
+}
+
+#[test]
 fn an_end_within_a_skipped_event_or_a_long_line_cuts_it_off() {
     for stream in ["data:1234567\n", "ignored-names_", "id: 1234\n"] {
         let mut decoder = Decoder::with_limits(small(Excess::SkipEvent));
