@@ -4,9 +4,10 @@ use core::fmt;
 
 use crate::Reader;
 use crate::segment::FIRST_CAPACITY;
+use crate::shard::ShardHandle;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tail::Tail;
-use crate::waiters::Waiters;
+use crate::waiters::{Due, Waiters, Wakers};
 
 /// Bounds of what a log keeps in memory for readers that are behind.
 ///
@@ -127,19 +128,26 @@ impl Log {
         state.tail.append(seq, encoded);
     }
 
-    /// Wakes every reader that waits.
+    /// Wakes every reader that waits; those of a [`Shard`](crate::Shard) by telling it, and each
+    /// shard once.
     ///
     /// Call it after the events were appended to every log they belong to and the watermark that
     /// readers look at was published; once for any number of appends. A reader that is woken before
     /// it may read an event would go back to sleep, and nothing would wake it again.
     pub fn wake(&self) {
-        self.shared().wake();
+        Shared::wake(self.shared());
     }
 
     /// A new reader at the head: it gets what is appended from now on.
     #[must_use]
     pub fn subscribe(&self) -> Reader {
-        Reader::new(Arc::clone(self.shared()))
+        Reader::new(Arc::clone(self.shared()), None)
+    }
+
+    /// A new reader at the head that is woken by `shard`'s worker. See [`Shard`](crate::Shard).
+    #[must_use]
+    pub fn subscribe_with(&self, shard: &ShardHandle) -> Reader {
+        Reader::new(Arc::clone(self.shared()), Some(shard))
     }
 
     /// Number of readers.
@@ -173,7 +181,7 @@ impl Log {
     /// [`ReadError::Closed`](crate::ReadError::Closed) at once instead of what it had not read, and
     /// those that wait are woken.
     pub fn close(&self) {
-        self.shared().close();
+        Shared::close(self.shared());
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -195,7 +203,7 @@ impl fmt::Debug for Log {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.close();
+        Shared::close(&self.0);
     }
 }
 
@@ -212,27 +220,47 @@ impl Shared {
         })
     }
 
-    fn wake(&self) {
-        let armed = self.lock().waiters.take();
-        self.wake_all(armed);
+    /// Wakes the readers of one shard that wait, and returns how many they were.
+    pub(crate) fn wake_readers_of(&self, shard: &ShardHandle) -> usize {
+        let wakers = self.lock().waiters.take_shard(shard);
+        self.call(Some(shard), wakers)
     }
 
-    fn close(&self) {
-        let mut state = self.lock();
+    fn wake(this: &Arc<Self>) {
+        let mut state = this.lock();
+        let mut armed = state.waiters.take_armed();
+        while let Some(due) = state.waiters.next_due(&mut armed) {
+            drop(state);
+            match due {
+                Due::Readers(wakers) => {
+                    this.call(None, wakers);
+                }
+                Due::Shard(shard) => shard.notify(this),
+            }
+            if armed.is_empty() {
+                return;
+            }
+            state = this.lock();
+        }
+    }
+
+    fn close(this: &Arc<Self>) {
+        let mut state = this.lock();
         state.closed = true;
         state.tail.evict_to(0);
-        let armed = state.waiters.take();
         drop(state);
-        self.wake_all(armed);
+        Self::wake(this);
     }
 
-    fn wake_all(&self, mut armed: Vec<(crate::waiters::SlotId, core::task::Waker)>) {
-        if armed.is_empty() {
-            return;
+    /// Calls wakers, and keeps the vector for the next time.
+    fn call(&self, shard: Option<&ShardHandle>, mut wakers: Wakers) -> usize {
+        let count = wakers.len();
+        if count > 0 {
+            for (_, waker) in wakers.drain(..) {
+                waker.wake();
+            }
+            self.lock().waiters.give_back(shard, wakers);
         }
-        for (_, waker) in armed.drain(..) {
-            waker.wake();
-        }
-        self.lock().waiters.give_back(armed);
+        count
     }
 }

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use crate::log::Shared;
 use crate::mark::Mark;
 use crate::merge::Batch;
+use crate::shard::ShardHandle;
 use crate::sync::Arc;
-use crate::waiters::SlotId;
+use crate::waiters::WaiterId;
 use crate::{Chunks, Lag, ReadError};
 
 /// Whole events, one after another, as they were appended.
@@ -32,18 +33,22 @@ pub struct Chunk {
 /// far behind it is (but for a logarithm of the number of segments).
 pub struct Reader {
     log: Arc<Shared>,
-    slot: SlotId,
+    waiter: WaiterId,
     /// Everything before this was read, skipped or jumped over.
     cursor: Mark,
 }
 
 impl Reader {
-    pub(crate) fn new(log: Arc<Shared>) -> Self {
+    pub(crate) fn new(log: Arc<Shared>, shard: Option<&ShardHandle>) -> Self {
         let mut state = log.lock();
-        let slot = state.waiters.insert();
+        let waiter = state.waiters.insert(shard);
         let cursor = state.tail.enter_at_head();
         drop(state);
-        Self { log, slot, cursor }
+        Self {
+            log,
+            waiter,
+            cursor,
+        }
     }
 
     /// Takes the next events: as many whole ones as fit in `max_bytes` and lie in one segment, but
@@ -184,7 +189,7 @@ impl Reader {
     pub(crate) fn arm(&self, waker: &Waker) {
         let waker = waker.clone();
         let mut state = self.log.lock();
-        let replaced = state.waiters.arm(self.slot, waker);
+        let replaced = state.waiters.arm(self.waiter, waker);
         drop(state);
         drop(replaced);
     }
@@ -216,7 +221,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.log.lock();
         state.tail.remove(self.cursor);
-        let waker = state.waiters.remove(self.slot);
+        let waker = state.waiters.remove(self.waiter);
         drop(state);
         drop(waker);
     }

@@ -1,9 +1,11 @@
-//! The wakers of readers that wait.
+//! The wakers of readers that wait, by shard.
 
-use core::mem::replace;
+use core::mem::{replace, take};
 use core::task::Waker;
 
-/// The wakers of a log's readers, at most one each.
+use crate::shard::ShardHandle;
+
+/// The wakers of a log's readers, at most one each, grouped by the shard that wakes them.
 ///
 /// A reader owns a slot from subscribing to its end, so arming, disarming and taking all are free of
 /// searches, and memory follows the largest number of readers at one time, not their coming and going.
@@ -13,14 +15,21 @@ pub(crate) struct Waiters {
     /// The first of the chain of free slots, or `slots.len()`.
     free: u32,
     readers: u32,
-    armed: Vec<(SlotId, Waker)>,
-    /// An empty vector that takes the place of `armed` while the wakers in it are called.
-    spare: Vec<(SlotId, Waker)>,
+    groups: Vec<Group>,
+    /// A bit for every group with wakers that its shard was not told about. The last bit is shared
+    /// by all groups from its number on.
+    armed: u64,
 }
 
-/// The number of a reader's slot.
+/// A reader's slot, and the group of its shard.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SlotId(u32);
+pub(crate) struct WaiterId {
+    slot: u32,
+    group: u32,
+}
+
+/// Wakers, each with the slot it is of.
+pub(crate) type Wakers = Vec<(u32, Waker)>;
 
 #[derive(Clone, Copy, Debug)]
 enum Slot {
@@ -28,10 +37,28 @@ enum Slot {
         next: u32,
     },
     Idle,
-    /// Its waker is `armed[at]`.
+    /// Its waker is `wakers[at]` of its group.
     Armed {
         at: u32,
     },
+}
+
+/// The readers of one shard, or those without one, which are woken by whoever wakes the log.
+#[derive(Debug, Default)]
+struct Group {
+    shard: Option<ShardHandle>,
+    readers: u32,
+    wakers: Wakers,
+    /// An empty vector that takes the place of `wakers` while those in it are called.
+    spare: Wakers,
+}
+
+/// Whom to wake next.
+pub(crate) enum Due {
+    /// These, here and now. The caller calls them after unlocking and gives the vector back.
+    Readers(Wakers),
+    /// Those of this shard, by telling it.
+    Shard(ShardHandle),
 }
 
 impl Waiters {
@@ -41,11 +68,13 @@ impl Waiters {
     }
 
     /// Gives a new reader its slot.
-    pub(crate) fn insert(&mut self) -> SlotId {
-        let id = SlotId(self.free);
-        match self.slots.get_mut(id.index()) {
-            Some(slot) => {
-                if let Slot::Free { next } = replace(slot, Slot::Idle) {
+    pub(crate) fn insert(&mut self, shard: Option<&ShardHandle>) -> WaiterId {
+        let group = self.group_of(shard);
+        self.groups[group].readers += 1;
+        let slot = self.free;
+        match self.slots.get_mut(slot as usize) {
+            Some(entry) => {
+                if let Slot::Free { next } = replace(entry, Slot::Idle) {
                     self.free = next;
                 }
             }
@@ -55,24 +84,30 @@ impl Waiters {
             }
         }
         self.readers += 1;
-        id
+        let group = group as u32;
+        WaiterId { slot, group }
     }
 
     /// Takes a slot back. The caller drops the waker after unlocking: its drop is foreign code.
     #[must_use]
-    pub(crate) fn remove(&mut self, id: SlotId) -> Option<Waker> {
-        let waker = match self.slots[id.index()] {
+    pub(crate) fn remove(&mut self, id: WaiterId) -> Option<Waker> {
+        let group = &mut self.groups[id.group as usize];
+        let waker = match self.slots[id.slot as usize] {
             Slot::Armed { at } => {
-                let (_, waker) = self.armed.swap_remove(at as usize);
-                if let Some((moved, _)) = self.armed.get(at as usize) {
-                    self.slots[moved.index()] = Slot::Armed { at };
+                let (_, waker) = group.wakers.swap_remove(at as usize);
+                if let Some((moved, _)) = group.wakers.get(at as usize) {
+                    self.slots[*moved as usize] = Slot::Armed { at };
                 }
                 Some(waker)
             }
             Slot::Free { .. } | Slot::Idle => None,
         };
-        self.slots[id.index()] = Slot::Free { next: self.free };
-        self.free = id.0;
+        group.readers -= 1;
+        if group.readers == 0 {
+            *group = Group::default();
+        }
+        self.slots[id.slot as usize] = Slot::Free { next: self.free };
+        self.free = id.slot;
         self.readers -= 1;
         if self.readers == 0 {
             *self = Self::default();
@@ -80,44 +115,116 @@ impl Waiters {
         waker
     }
 
-    /// Keeps a reader's waker until the next [`take`](Self::take), in place of one it had. The
-    /// caller drops that one after unlocking.
+    /// Keeps a reader's waker until it is taken, in place of one it had. The caller drops that one
+    /// after unlocking.
     #[must_use]
-    pub(crate) fn arm(&mut self, id: SlotId, waker: Waker) -> Option<Waker> {
-        match self.slots[id.index()] {
-            Slot::Armed { at } => Some(replace(&mut self.armed[at as usize].1, waker)),
+    pub(crate) fn arm(&mut self, id: WaiterId, waker: Waker) -> Option<Waker> {
+        self.armed |= bit(id.group as usize);
+        let wakers = &mut self.groups[id.group as usize].wakers;
+        match self.slots[id.slot as usize] {
+            Slot::Armed { at } => Some(replace(&mut wakers[at as usize].1, waker)),
             Slot::Free { .. } | Slot::Idle => {
-                let at = self.armed.len() as u32;
-                self.slots[id.index()] = Slot::Armed { at };
-                self.armed.push((id, waker));
+                let at = wakers.len() as u32;
+                self.slots[id.slot as usize] = Slot::Armed { at };
+                wakers.push((id.slot, waker));
                 None
             }
         }
     }
 
-    /// Takes every waker. The caller calls them after unlocking and gives the vector back.
-    #[must_use]
-    pub(crate) fn take(&mut self) -> Vec<(SlotId, Waker)> {
-        if self.armed.is_empty() {
-            return Vec::new();
-        }
-        for (id, _) in &self.armed {
-            self.slots[id.index()] = Slot::Idle;
-        }
-        let spare = core::mem::take(&mut self.spare);
-        replace(&mut self.armed, spare)
+    /// The groups that have something to be woken for: each is given to
+    /// [`take_group`](Self::take_group) once, and a reader that arms meanwhile waits for the next time.
+    pub(crate) const fn take_armed(&mut self) -> Armed {
+        let armed = self.armed;
+        self.armed = 0;
+        Armed { bits: armed, at: 0 }
     }
 
-    /// Keeps the memory of a vector from [`take`](Self::take) for the next one.
-    pub(crate) fn give_back(&mut self, emptied: Vec<(SlotId, Waker)>) {
-        if self.readers > 0 && emptied.capacity() > self.spare.capacity() {
-            self.spare = emptied;
+    /// Whom to wake of the next group in `armed`.
+    pub(crate) fn next_due(&mut self, armed: &mut Armed) -> Option<Due> {
+        while !armed.is_empty() && armed.at < self.groups.len() {
+            let at = armed.at;
+            armed.at += 1;
+            if armed.bits & bit(at) == 0 {
+                continue;
+            }
+            if at < 63 {
+                armed.bits &= !bit(at);
+            }
+            if self.groups[at].wakers.is_empty() {
+                continue;
+            }
+            return Some(match &self.groups[at].shard {
+                Some(shard) => Due::Shard(shard.clone()),
+                None => Due::Readers(self.take_group(at)),
+            });
         }
+        None
+    }
+
+    /// Takes the wakers of a shard. The caller calls them after unlocking and gives the vector back.
+    pub(crate) fn take_shard(&mut self, shard: &ShardHandle) -> Wakers {
+        match self.find(Some(shard)) {
+            Some(group) => self.take_group(group),
+            None => Wakers::new(),
+        }
+    }
+
+    /// Keeps the memory of a vector that was taken for the next time.
+    pub(crate) fn give_back(&mut self, shard: Option<&ShardHandle>, emptied: Wakers) {
+        if let Some(group) = self.find(shard)
+            && emptied.capacity() > self.groups[group].spare.capacity()
+        {
+            self.groups[group].spare = emptied;
+        }
+    }
+
+    fn take_group(&mut self, group: usize) -> Wakers {
+        let group = &mut self.groups[group];
+        if group.wakers.is_empty() {
+            return Wakers::new();
+        }
+        for (slot, _) in &group.wakers {
+            self.slots[*slot as usize] = Slot::Idle;
+        }
+        replace(&mut group.wakers, take(&mut group.spare))
+    }
+
+    fn find(&self, shard: Option<&ShardHandle>) -> Option<usize> {
+        self.groups
+            .iter()
+            .position(|group| group.readers > 0 && group.shard.as_ref() == shard)
+    }
+
+    /// The group of a shard, a new one or one that nobody uses any more if there was none.
+    fn group_of(&mut self, shard: Option<&ShardHandle>) -> usize {
+        if let Some(group) = self.find(shard) {
+            return group;
+        }
+        let unused = self.groups.iter().position(|group| group.readers == 0);
+        let group = unused.unwrap_or(self.groups.len());
+        if unused.is_none() {
+            // A log has few shards, often one, and there may be very many logs.
+            self.groups.reserve_exact(1);
+            self.groups.push(Group::default());
+        }
+        self.groups[group].shard = shard.cloned();
+        group
     }
 }
 
-impl SlotId {
-    const fn index(self) -> usize {
-        self.0 as usize
+/// A walk over the groups that were armed; see [`Waiters::take_armed`].
+pub(crate) struct Armed {
+    bits: u64,
+    at: usize,
+}
+
+impl Armed {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bits == 0
     }
+}
+
+const fn bit(group: usize) -> u64 {
+    1 << if group < 63 { group } else { 63 }
 }

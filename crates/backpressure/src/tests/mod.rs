@@ -13,6 +13,8 @@ mod loom_evict;
 #[cfg(loom)]
 mod loom_merge;
 #[cfg(loom)]
+mod loom_shard;
+#[cfg(loom)]
 mod loom_wake;
 #[cfg(not(loom))]
 mod poison;
