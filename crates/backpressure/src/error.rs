@@ -27,6 +27,27 @@ impl fmt::Display for ReadError {
 
 impl Error for ReadError {}
 
+/// Why a publisher was not admitted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub enum AdmitError {
+    /// A blocking reader was still too far behind when the deadline came. Refuse the event, or
+    /// append it all the same and let the readers' policies act.
+    TimedOut,
+    /// The log was closed.
+    Closed,
+}
+
+impl fmt::Display for AdmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimedOut => "a blocking reader is too far behind, try again later",
+            Self::Closed => "the log is closed",
+        })
+    }
+}
+
+impl Error for AdmitError {}
+
 /// A policy name that this crate does not know.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 #[non_exhaustive]
@@ -34,7 +55,7 @@ pub struct ParsePolicyError;
 
 impl fmt::Display for ParsePolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("unknown policy, use `replay` or `drop-oldest`")
+        f.write_str("unknown policy, use `replay`, `disconnect`, `drop-oldest` or `conflate`")
     }
 }
 

@@ -94,7 +94,10 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
+mod admission;
+mod conflate;
 mod error;
+mod flush;
 mod lag;
 mod log;
 mod mark;
@@ -111,7 +114,10 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 
-pub use error::{ParsePolicyError, ReadError};
+pub use admission::Admission;
+pub use conflate::{Conflated, ConflatedChunk, Conflation, Skipped, encode_keyed};
+pub use error::{AdmitError, ParsePolicyError, ReadError};
+pub use flush::FlushWindow;
 pub use lag::Lag;
 pub use log::{Log, LogConfig};
 pub use merge::Readers;

@@ -1,13 +1,16 @@
 //! The writing end.
 
 use core::fmt;
+use core::task::Waker;
+use core::time::Duration;
 
-use crate::Reader;
+use crate::admission::Blocking;
 use crate::segment::FIRST_CAPACITY;
 use crate::shard::ShardHandle;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tail::Tail;
 use crate::waiters::{Due, Waiters, Wakers};
+use crate::{Admission, Lag, Reader};
 
 /// Bounds of what a log keeps in memory for readers that are behind.
 ///
@@ -89,6 +92,8 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     pub(crate) tail: Tail,
     pub(crate) waiters: Waiters,
+    /// Readers that publishers wait for, and publishers that wait. Boxed, since few logs have any.
+    pub(crate) blocking: Option<Box<Blocking>>,
     pub(crate) closed: bool,
 }
 
@@ -99,6 +104,7 @@ impl Log {
         let state = State {
             tail: Tail::new(config, start),
             waiters: Waiters::default(),
+            blocking: None,
             closed: false,
         };
         Self {
@@ -148,6 +154,13 @@ impl Log {
     #[must_use]
     pub fn subscribe_with(&self, shard: &ShardHandle) -> Reader {
         Reader::new(Arc::clone(self.shared()), Some(shard))
+    }
+
+    /// Asks to append, once no [blocking](Reader::set_blocking) reader is further than `max` behind,
+    /// or to be told at `deadline` that one still is. See [`Admission`].
+    #[must_use]
+    pub fn admit(&self, max: Lag, deadline: Duration) -> Admission {
+        Admission::new(Arc::clone(self.shared()), max, deadline)
     }
 
     /// Number of readers.
@@ -248,7 +261,9 @@ impl Shared {
         let mut state = this.lock();
         state.closed = true;
         state.tail.evict_to(0);
+        let publishers = state.release_all();
         drop(state);
+        publishers.into_iter().for_each(Waker::wake);
         Self::wake(this);
     }
 

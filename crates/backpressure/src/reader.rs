@@ -5,7 +5,7 @@ use core::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::log::Shared;
+use crate::log::{Shared, State};
 use crate::mark::Mark;
 use crate::merge::Batch;
 use crate::shard::ShardHandle;
@@ -36,6 +36,8 @@ pub struct Reader {
     waiter: WaiterId,
     /// Everything before this was read, skipped or jumped over.
     cursor: Mark,
+    /// Publishers wait for it.
+    blocking: bool,
 }
 
 impl Reader {
@@ -48,6 +50,7 @@ impl Reader {
             log,
             waiter,
             cursor,
+            blocking: false,
         }
     }
 
@@ -70,11 +73,12 @@ impl Reader {
     ///
     /// As for [`read`](Self::read).
     pub fn read_through(&mut self, seq: u64, max_bytes: usize) -> Result<Option<Chunk>, ReadError> {
-        let mut state = self.log.lock();
-        if state.closed {
-            return Err(ReadError::Closed);
-        }
-        state.tail.read(&mut self.cursor, seq, max_bytes)
+        self.advance(|state, cursor| {
+            if state.closed {
+                return Err(ReadError::Closed);
+            }
+            state.tail.read(cursor, seq, max_bytes)
+        })
     }
 
     /// The seq of the next event, if there is one.
@@ -94,7 +98,7 @@ impl Reader {
     ///
     /// For what the subscriber already has from elsewhere. An evicted reader stays where it is.
     pub fn skip_through(&mut self, seq: u64) -> Lag {
-        self.log.lock().tail.skip_through(&mut self.cursor, seq)
+        self.advance(|state, cursor| state.tail.skip_through(cursor, seq))
     }
 
     /// Leaves out the unread events with a seq of at most `seq`, whether they are still in the log
@@ -104,7 +108,7 @@ impl Reader {
     /// event that was evicted: otherwise an event that was not to be left out is lost already, so
     /// the reader stays where it is and says [`ReadError::Evicted`] again.
     pub fn jump_to(&mut self, seq: u64) -> Lag {
-        self.log.lock().tail.jump_to(&mut self.cursor, seq)
+        self.advance(|state, cursor| state.tail.jump_to(cursor, seq))
     }
 
     /// What [`jump_to`](Self::jump_to) with this seq would leave unread; `None` if it would do
@@ -119,10 +123,11 @@ impl Reader {
     /// To know exactly how much was left out while others append, use [`jump_to`](Self::jump_to)
     /// with [`Log::head`](crate::Log::head) or the watermark.
     pub fn jump_to_head(&mut self) -> u64 {
-        let mut state = self.log.lock();
-        let head = state.tail.head().seq;
-        state.tail.jump_to(&mut self.cursor, head);
-        head
+        self.advance(|state, cursor| {
+            let head = state.tail.head().seq;
+            state.tail.jump_to(cursor, head);
+            head
+        })
     }
 
     /// How far this reader is behind the head, also if it was evicted or the log was closed.
@@ -186,6 +191,25 @@ impl Reader {
         Chunks::new(self, max_bytes)
     }
 
+    /// Whether publishers that ask for [admission](crate::Log::admit) wait for this reader. By default
+    /// they do not.
+    pub fn set_blocking(&mut self, blocking: bool) {
+        if blocking == self.blocking {
+            return;
+        }
+        let cursor = Some(self.cursor);
+        let (before, after) = if blocking {
+            (None, cursor)
+        } else {
+            (cursor, None)
+        };
+        self.blocking = blocking;
+        let mut state = self.log.lock();
+        let released = state.block_again(self.waiter, before, after);
+        drop(state);
+        released.into_iter().for_each(Waker::wake);
+    }
+
     pub(crate) fn arm(&self, waker: &Waker) {
         let waker = waker.clone();
         let mut state = self.log.lock();
@@ -208,17 +232,32 @@ impl Reader {
         seq: u64,
         batch: &mut Batch<'_>,
     ) -> Result<Option<u64>, ReadError> {
+        self.advance(|state, cursor| {
+            if state.closed {
+                return Err(ReadError::Closed);
+            }
+            state.tail.copy(cursor, seq, batch)?;
+            state.tail.next_seq(*cursor)
+        })
+    }
+
+    /// Changes the place of this reader, and releases publishers that waited for that.
+    fn advance<R>(&mut self, change: impl FnOnce(&mut State, &mut Mark) -> R) -> R {
         let mut state = self.log.lock();
-        if state.closed {
-            return Err(ReadError::Closed);
+        let before = self.cursor;
+        let result = change(&mut state, &mut self.cursor);
+        if self.blocking && before != self.cursor {
+            let released = state.block_again(self.waiter, Some(before), Some(self.cursor));
+            drop(state);
+            released.into_iter().for_each(Waker::wake);
         }
-        state.tail.copy(&mut self.cursor, seq, batch)?;
-        state.tail.next_seq(self.cursor)
+        result
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        self.set_blocking(false);
         let mut state = self.log.lock();
         state.tail.remove(self.cursor);
         let waker = state.waiters.remove(self.waiter);

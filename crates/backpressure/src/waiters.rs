@@ -21,10 +21,10 @@ pub(crate) struct Waiters {
     armed: u64,
 }
 
-/// A reader's slot, and the group of its shard.
+/// A reader's slot, which is its own while it lives, and the group of its shard.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaiterId {
-    slot: u32,
+    pub(crate) slot: u32,
     group: u32,
 }
 

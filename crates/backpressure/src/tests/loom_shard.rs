@@ -1,20 +1,38 @@
 //! Readers that are woken by their shard's worker.
 
 use core::future::poll_fn;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
 
 use loom::future::block_on;
 use loom::thread;
 
 use crate::{Log, LogConfig, Reader, Shard};
 
-/// A worker that polls its shard and one reader, as one task.
-fn work(shard: &mut Shard, reader: &mut Reader) {
-    let ready = poll_fn(|cx| {
-        while shard.poll_wake(cx).is_ready() {}
-        reader.poll_ready(cx)
-    });
-    block_on(ready).expect("the log stays open");
+/// A task that runs on the worker, and so only when it was woken there.
+#[derive(Default)]
+struct Task(AtomicBool);
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Reads one event, in a task that `shard` wakes.
+fn read(shard: &mut Shard, reader: &mut Reader) {
+    let task = Arc::new(Task::default());
+    let waker = Waker::from(Arc::clone(&task));
+    while reader
+        .poll_ready(&mut Context::from_waker(&waker))
+        .is_pending()
+    {
+        while !task.0.swap(false, Ordering::Relaxed) {
+            block_on(poll_fn(|cx| shard.poll_wake(cx)));
+        }
+    }
     let chunk = reader.read(usize::MAX).expect("nothing is evicted");
     assert_eq!(chunk.map(|chunk| chunk.last), Some(1));
 }
@@ -35,7 +53,7 @@ fn loom_a_worker_is_woken_for_a_shard_that_was_told() {
             log.wake();
             log
         });
-        work(&mut shard, &mut reader);
+        read(&mut shard, &mut reader);
         writer.join().expect("the writer does not panic");
     });
 }
@@ -68,16 +86,18 @@ fn loom_a_coalesced_wake_reaches_readers_of_every_log_while_others_come_and_go()
             logs
         });
 
-        let ready = poll_fn(|cx| {
-            while shard.poll_wake(cx).is_ready() {}
-            let ready = readers.each_mut().map(|reader| reader.poll_ready(cx));
-            if ready.iter().all(Poll::is_ready) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+        // Both wait before either is woken.
+        let tasks = [0, 1].map(|_| Arc::new(Task::default()));
+        let waits = [0, 1].map(|at| {
+            let waker = Waker::from(Arc::clone(&tasks[at]));
+            let ready = readers[at].poll_ready(&mut Context::from_waker(&waker));
+            ready.is_pending()
         });
-        block_on(ready);
+        for (task, waits) in tasks.iter().zip(waits) {
+            while waits && !task.0.load(Ordering::Relaxed) {
+                block_on(poll_fn(|cx| shard.poll_wake(cx)));
+            }
+        }
         visitor.join().expect("the visitor does not panic");
         writer.join().expect("the writer does not panic");
     });

@@ -5,6 +5,8 @@
 //! with the mistake that its comment names.
 
 #[cfg(loom)]
+mod loom_admission;
+#[cfg(loom)]
 mod loom_close;
 #[cfg(loom)]
 mod loom_drop;
