@@ -3,17 +3,13 @@
 use anyhow::{Result, bail};
 
 use crate::report::Report;
-use crate::tools;
 use crate::workspace::{Workspace, run};
+use crate::{autobahn, tools};
 
-/// Name and what Cargo runs.
-const SUITES: [(&str, &[&str]); 1] = [(
-    "sse",
-    &[
-        "run -q -p sse-proto --example vectors -- crates/sse-proto/tests/vectors/sse_vectors.json",
-        "run -q -p sse-proto --example chromium",
-    ],
-)];
+/// Runs one suite, and says what its report should.
+type Suite = fn(&Workspace) -> Result<String>;
+
+const SUITES: [(&str, Suite); 2] = [("sse", run_event_streams), ("ws", autobahn::run_websocket)];
 
 /// Runs the suites named, or all.
 ///
@@ -25,16 +21,21 @@ pub(crate) fn run_suites(workspace: &Workspace, only: &[&str], report: &mut Repo
     if let Some(unknown) = only.iter().find(|name| !all.contains(name)) {
         bail!("no suite `{unknown}`; there are {}", all.join(", "));
     }
-    for (name, commands) in SUITES {
+    for (name, suite) in SUITES {
         if only.is_empty() || only.contains(&name) {
-            report.step(&format!("conformance {name}"), || {
-                let tools = tools::install(workspace)?;
-                for arguments in commands {
-                    run(workspace.cargo(arguments).envs(tools.clone()))?;
-                }
-                Ok(String::new())
-            });
+            report.step(&format!("conformance {name}"), || suite(workspace));
         }
     }
     Ok(())
+}
+
+fn run_event_streams(workspace: &Workspace) -> Result<String> {
+    let tools = tools::install(workspace)?;
+    for arguments in [
+        "run -q -p sse-proto --example vectors -- crates/sse-proto/tests/vectors/sse_vectors.json",
+        "run -q -p sse-proto --example chromium",
+    ] {
+        run(workspace.cargo(arguments).envs(tools.clone()))?;
+    }
+    Ok(String::new())
 }

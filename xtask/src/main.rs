@@ -5,6 +5,7 @@
     reason = "a program for the terminal: what it prints is its result"
 )]
 
+mod autobahn;
 mod bench;
 mod check;
 mod conformance;

@@ -16,6 +16,9 @@ const PYTHON: &str = "websockets==17.4 httpx-sse==0.4.3 httpx==0.28.1 \
     anyio==4.16.0 certifi==2026.10.18 h11==0.16.0 httpcore==1.0.9 idna==3.20 \
     typing_extensions==4.16.0";
 
+/// The runner of the Autobahn cases.
+const KOSOKU: &str = "kosoku==0.1.0";
+
 /// A command that works where the tests can run, and the Debian package that brings it.
 const SYSTEM: [(&str, &str); 8] = [
     ("command -v cc && command -v make", "build-essential"),
@@ -54,18 +57,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Tools> {
         ]);
         run(npm.arg("--prefix").arg(&node).arg(NPM))
     })?;
-    once(&venv, PYTHON, || {
-        run(workspace.command("python3").args(["-m", "venv"]).arg(&venv))?;
-        let pip = || {
-            let mut pip = workspace.command(&python);
-            pip.args(["-m", "pip", "--disable-pip-version-check"]);
-            pip
-        };
-        run(pip()
-            .args(["install", "--quiet", "--no-deps"])
-            .args(PYTHON.split_whitespace()))?;
-        run(pip().arg("check"))
-    })?;
+    install_python(workspace, &venv, PYTHON)?;
     let tools = [
         ("TIDEGATE_TEST_CHROMIUM", find("chromium")?),
         ("TIDEGATE_TEST_CURL", find("curl")?),
@@ -77,6 +69,34 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Tools> {
         eprintln!("{variable}={}", path.display());
     }
     Ok(tools)
+}
+
+/// Installs the runner of the Autobahn cases and says where it is. It has an environment of its own,
+/// since only `cargo xtask conformance` needs it.
+///
+/// # Errors
+///
+/// When it cannot be installed.
+pub(crate) fn install_kosoku(workspace: &Workspace) -> Result<PathBuf> {
+    let venv = workspace.target.join("tools/kosoku");
+    install_python(workspace, &venv, KOSOKU)?;
+    Ok(venv.join("bin/kosoku"))
+}
+
+/// Fills a virtual environment with exactly the `packages`, separated by spaces.
+fn install_python(workspace: &Workspace, venv: &Path, packages: &str) -> Result<()> {
+    once(venv, packages, || {
+        run(workspace.command("python3").args(["-m", "venv"]).arg(venv))?;
+        let pip = || {
+            let mut pip = workspace.command(venv.join("bin/python"));
+            pip.args(["-m", "pip", "--disable-pip-version-check"]);
+            pip
+        };
+        run(pip()
+            .args(["install", "--quiet", "--no-deps"])
+            .args(packages.split_whitespace()))?;
+        run(pip().arg("check"))
+    })
 }
 
 fn install_system(workspace: &Workspace) -> Result<()> {
