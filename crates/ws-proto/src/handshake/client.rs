@@ -6,6 +6,7 @@ use core::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::deflate::{DeflateParams, ExtensionField, InvalidAnswer};
 use super::{
     ACCEPT, CONNECTION, EXTENSIONS, KEY, PROTOCOL, Repeated, UPGRADE, VERSION, accept_key,
     elements, has_element, is_token, single,
@@ -34,6 +35,9 @@ use super::{
 pub struct ClientHandshake<'p> {
     key: [u8; 24],
     protocols: &'p str,
+    /// What was wished for, and how that is asked for; an empty field if nothing was.
+    deflate: DeflateParams,
+    extensions: ExtensionField,
 }
 
 impl<'p> ClientHandshake<'p> {
@@ -47,12 +51,26 @@ impl<'p> ClientHandshake<'p> {
         let mut key = [0; 24];
         let written = STANDARD.encode_slice(nonce, &mut key);
         debug_assert!(matches!(written, Ok(24)), "16 bytes are 24 in Base64");
-        let this = Self { key, protocols };
+        let this = Self {
+            key,
+            protocols,
+            deflate: DeflateParams::default(),
+            extensions: ExtensionField::new(),
+        };
         if this.offered().all(|name| is_token(name.as_bytes())) {
             Ok(this)
         } else {
             Err(OfferError)
         }
+    }
+
+    /// Offers permessage-deflate (RFC 7692) as well. What the server made of it is told by
+    /// [`verify_deflate`](Self::verify_deflate).
+    #[must_use]
+    pub fn with_deflate(mut self, wish: DeflateParams) -> Self {
+        self.extensions = wish.offer();
+        self.deflate = wish;
+        self
     }
 
     /// The fields of the GET request, to which the caller adds `Host`.
@@ -63,6 +81,7 @@ impl<'p> ClientHandshake<'p> {
             (KEY, self.key.as_slice()),
             (VERSION, "13".as_bytes()),
             (PROTOCOL, self.protocols.as_bytes()),
+            (EXTENSIONS, self.extensions.as_slice()),
         ]
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
@@ -90,9 +109,7 @@ impl<'p> ClientHandshake<'p> {
         if single(headers.clone(), ACCEPT)? != Some(&accept_key(&self.key)) {
             return Err(HandshakeError::Accept);
         }
-        if elements(headers.clone(), EXTENSIONS).next().is_some() {
-            return Err(HandshakeError::Extension);
-        }
+        self.verify_deflate(headers.clone())?;
         match single(headers, PROTOCOL)? {
             None => Ok(None),
             Some(chosen) => self
@@ -100,6 +117,26 @@ impl<'p> ClientHandshake<'p> {
                 .find(|name| name.as_bytes() == chosen)
                 .map(Some)
                 .ok_or(HandshakeError::Subprotocol),
+        }
+    }
+
+    /// Whether the answer, which [`verify`](Self::verify) judges, agrees to permessage-deflate, and
+    /// to what.
+    ///
+    /// # Errors
+    /// [`HandshakeError::Extension`] if the answer has an extension, or a parameter of one, that
+    /// does not fit what was offered.
+    pub fn verify_deflate<'n, 'v>(
+        &self,
+        headers: impl Iterator<Item = (&'n str, &'v [u8])> + Clone,
+    ) -> Result<Option<DeflateParams>, HandshakeError> {
+        if !self.extensions.is_empty() {
+            let agreed = self.deflate.verify(headers);
+            return agreed.map_err(|InvalidAnswer| HandshakeError::Extension);
+        }
+        match elements(headers, EXTENSIONS).next() {
+            None => Ok(None),
+            Some(_) => Err(HandshakeError::Extension),
         }
     }
 
@@ -141,7 +178,7 @@ pub enum HandshakeError {
     /// `Sec-WebSocket-Accept` does not answer the key: something replayed an answer, or does not
     /// speak WebSocket.
     Accept,
-    /// The server uses an extension that was not offered.
+    /// The server uses an extension that was not offered, or not like this.
     Extension,
     /// The server chose a subprotocol that was not offered.
     Subprotocol,
@@ -164,7 +201,7 @@ impl fmt::Display for HandshakeError {
             Self::Upgrade => "the answer lacks `Upgrade: websocket`",
             Self::Connection => "the answer lacks `Connection: Upgrade`",
             Self::Accept => "the answer's `Sec-WebSocket-Accept` does not match the key sent",
-            Self::Extension => "the server uses an extension that was not offered",
+            Self::Extension => "the server uses an extension in a way that was not offered",
             Self::Subprotocol => "the server chose a subprotocol that was not offered",
             Self::RepeatedField => "a field of the answer came twice that must not",
         })

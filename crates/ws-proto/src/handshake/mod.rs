@@ -8,6 +8,7 @@
 //! [`Connection::push`](crate::Connection::push).
 
 mod client;
+mod deflate;
 mod server;
 
 use base64::Engine as _;
@@ -15,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
 pub use client::{ClientHandshake, HandshakeError, OfferError};
+pub use deflate::{DeflateParams, DeflateSide, ExtensionField, InvalidAnswer, WindowBits};
 pub use server::{Accepted, OriginPolicy, Reject, check_request};
 
 const UPGRADE: &str = "upgrade";
