@@ -10,10 +10,11 @@ use crate::tools;
 use crate::workspace::{Workspace, run, run_tests};
 
 /// Sets of features, other than the default one, under which a crate is built and tested.
-pub(crate) const FEATURES: [(&str, &str); 4] = [
+pub(crate) const FEATURES: [(&str, &str); 5] = [
     ("sse-proto", "--no-default-features"),
     ("sse-proto", "--all-features"),
     ("ws-proto", "--no-default-features"),
+    ("ws-proto", "--all-features"),
     ("session-proto", "--no-default-features"),
 ];
 

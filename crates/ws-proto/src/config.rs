@@ -14,6 +14,7 @@ pub struct Config {
     pub(crate) max_message: u64,
     pub(crate) max_fragments: u32,
     pub(crate) close_timeout: Duration,
+    pub(crate) compressed: bool,
 }
 
 impl Config {
@@ -39,6 +40,14 @@ impl Config {
         self
     }
 
+    /// Whether the peer may send compressed messages: set it if and only if the opening handshake
+    /// agreed on permessage-deflate (RFC 7692); not by default. The limits above then hold for the
+    /// compressed size; an `Assembler` that inflates limits the other.
+    pub fn compressed(&mut self, allowed: bool) -> &mut Self {
+        self.compressed = allowed;
+        self
+    }
+
     /// How long the closing handshake may take from its first Close frame; 10 s by default. After
     /// that the connection counts as closed, whatever the peer does.
     pub fn close_timeout(&mut self, timeout: Duration) -> &mut Self {
@@ -54,6 +63,7 @@ impl Default for Config {
             max_message: 1 << 20,
             max_fragments: 4096,
             close_timeout: Duration::from_secs(10),
+            compressed: false,
         }
     }
 }

@@ -5,6 +5,8 @@ use core::time::Duration;
 use crate::close::{CloseCode, CloseFrame, Closed, Eof};
 use crate::config::Config;
 use crate::decoder::{Body, Decoder, Piece};
+#[cfg(feature = "deflate")]
+use crate::deflate::Deflater;
 use crate::error::{ControlError, SendError, Violation};
 use crate::frame::{Header, Kind, OpCode};
 use crate::inline::InlineBytes;
@@ -62,14 +64,17 @@ pub enum Event<'b> {
 /// A part of a message.
 ///
 /// Each frame gives at least one chunk, also if it is empty; where chunks are cut otherwise
-/// depends on how the bytes arrived. Text is UTF-8 over all chunks of a message, but a chunk may
-/// begin or end within a character.
+/// depends on how the bytes arrived. Text that is not compressed is UTF-8 over all chunks of a
+/// message, but a chunk may begin or end within a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk<'b> {
     /// What the message is.
     pub kind: Kind,
     /// The bytes, unmasked.
     pub payload: &'b [u8],
+    /// Whether the payload is still compressed (RFC 7692) and must be inflated; never unless
+    /// [`Config::compressed`] allows it.
+    pub compressed: bool,
     /// Whether the message begins here.
     pub first: bool,
     /// Whether the message ends here.
@@ -168,6 +173,45 @@ impl<R: Role> Connection<R> {
         }
         let header = self.start_message(kind, payload.len() as u64)?;
         self.write(&header, payload, out);
+        Ok(())
+    }
+
+    /// Appends a whole message as one frame to `out` like [`send`](Self::send), compressed by the
+    /// connection's own `deflater` (RFC 7692). Only after permessage-deflate was agreed on. What is not
+    /// worth compressing goes through `send`: both may be mixed freely.
+    ///
+    /// # Errors
+    /// [`SendError`] says why nothing was written; `deflater` then was not touched, except by
+    /// [`SendError::Compression`].
+    #[cfg(feature = "deflate")]
+    pub fn send_compressed(
+        &mut self,
+        kind: Kind,
+        payload: &[u8],
+        deflater: &mut Deflater,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        if kind == Kind::Text && core::str::from_utf8(payload).is_err() {
+            return Err(SendError::InvalidUtf8);
+        }
+        let mut header = self.start_message(kind, 0)?;
+        self.poll_transmit(out);
+        let start = out.len();
+        if deflater.deflate(payload, out).is_err() {
+            out.truncate(start);
+            return Err(SendError::Compression);
+        }
+        header.rsv1 = true;
+        header.len = (out.len() - start) as u64;
+        if let (Some(key), Some(masked)) = (header.mask, out.get_mut(start..)) {
+            apply_mask(masked, key, 0);
+        }
+        // Its length was not known before; moving what is already small costs less than a buffer.
+        let head = header.encode();
+        out.extend_from_slice(&head);
+        if let Some(frame) = out.get_mut(start..) {
+            frame.rotate_right(head.len());
+        }
         Ok(())
     }
 

@@ -49,6 +49,8 @@ struct Message {
     fragments: u32,
     /// Whether a chunk of it was given out.
     begun: bool,
+    /// Whether the payload is to be inflated.
+    compressed: bool,
     utf8: Utf8,
 }
 
@@ -176,6 +178,7 @@ impl Decoder {
         };
         Expect {
             masked: Some(masked),
+            compressed: config.compressed,
             next,
             max_frame: config.max_frame,
             max_growth: config.max_message.saturating_sub(len),
@@ -184,8 +187,8 @@ impl Decoder {
 
     fn begin(&mut self, header: &Header) -> Result<Frame, Rule> {
         let content = match header.opcode {
-            OpCode::Text => Content::Data(Message::new(Kind::Text, header.len)),
-            OpCode::Binary => Content::Data(Message::new(Kind::Binary, header.len)),
+            OpCode::Text => Content::Data(Message::new(Kind::Text, header)),
+            OpCode::Binary => Content::Data(Message::new(Kind::Binary, header)),
             OpCode::Continuation => {
                 let mut message = self.message.take().ok_or(Rule::UnexpectedContinuation)?;
                 message.len += header.len;
@@ -204,18 +207,19 @@ impl Decoder {
 }
 
 impl Message {
-    const fn new(kind: Kind, len: u64) -> Self {
+    const fn new(kind: Kind, header: &Header) -> Self {
         Self {
             kind,
-            len,
+            len: header.len,
             fragments: 1,
             begun: false,
+            compressed: header.rsv1,
             utf8: Utf8::new(),
         }
     }
 
     fn chunk<'b>(&mut self, payload: &'b [u8], last: bool) -> Result<Chunk<'b>, Rule> {
-        if self.kind == Kind::Text {
+        if self.kind == Kind::Text && !self.compressed {
             self.utf8.push(payload).map_err(|_| Rule::InvalidUtf8)?;
             if last {
                 self.utf8.finish().map_err(|_| Rule::InvalidUtf8)?;
@@ -225,6 +229,7 @@ impl Message {
         Ok(Chunk {
             kind: self.kind,
             payload,
+            compressed: self.compressed,
             first,
             last,
         })

@@ -9,7 +9,8 @@ use crate::close::CloseCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rule {
-    /// RSV1, RSV2 or RSV3 is set and no extension gave it a meaning (RFC 6455 section 5.2).
+    /// RSV1, RSV2 or RSV3 is set and no extension gave it a meaning (RFC 6455 section 5.2), or RSV1
+    /// where no message begins (RFC 7692 section 6).
     ReservedBits,
     /// The opcode is reserved: 0x3 to 0x7 or 0xB to 0xF (section 5.2).
     ReservedOpCode,
@@ -43,6 +44,10 @@ pub enum Rule {
     MessageTooBig,
     /// A message exceeds [`Config::max_fragments`](crate::Config::max_fragments) (section 10.4).
     TooManyFragments,
+    /// A compressed message cannot be inflated (RFC 7692 section 7.2.2).
+    InvalidDeflate,
+    /// A message inflates to more than the limit times its compressed size (RFC 6455 section 10.4).
+    RatioTooHigh,
 }
 
 impl Rule {
@@ -52,7 +57,8 @@ impl Rule {
         self.facts().0
     }
 
-    /// The section of RFC 6455 that the rule is from.
+    /// The section that the rule is from: of RFC 7692 for [`InvalidDeflate`](Self::InvalidDeflate),
+    /// of RFC 6455 for all others.
     #[must_use]
     pub const fn clause(self) -> &'static str {
         self.facts().1
@@ -93,13 +99,27 @@ impl Rule {
                 "10.4",
                 "message in more fragments than the limit",
             ),
+            Self::InvalidDeflate => (
+                CloseCode::INVALID_PAYLOAD,
+                "7.2.2",
+                "message cannot be inflated",
+            ),
+            Self::RatioTooHigh => (
+                CloseCode::TOO_BIG,
+                "10.4",
+                "message inflates beyond the limit",
+            ),
         }
     }
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (RFC 6455 section {})", self.as_str(), self.clause())
+        let rfc = match self {
+            Self::InvalidDeflate => 7692,
+            _ => 6455,
+        };
+        write!(f, "{} (RFC {rfc} section {})", self.as_str(), self.clause())
     }
 }
 
@@ -143,6 +163,9 @@ pub enum SendError {
     KindChanged,
     /// The payload of a text message is not UTF-8 (section 5.6).
     InvalidUtf8,
+    /// The compressor failed, so that the peer could not follow what it would send from now on.
+    /// Close the connection with [`CloseCode::INTERNAL`].
+    Compression,
 }
 
 impl fmt::Display for SendError {
@@ -152,6 +175,7 @@ impl fmt::Display for SendError {
             Self::MessageUnfinished => "a fragmented message is not finished",
             Self::KindChanged => "the fragment is of another kind than its message",
             Self::InvalidUtf8 => "text to send is not UTF-8",
+            Self::Compression => "the compressor failed",
         })
     }
 }

@@ -65,6 +65,8 @@ impl From<Kind> for OpCode {
 pub struct Header {
     /// Whether this is the last frame of its message.
     pub fin: bool,
+    /// RSV1: whether the message that begins here is compressed (RFC 7692 section 6).
+    pub rsv1: bool,
     /// What the frame is.
     pub opcode: OpCode,
     /// The length of the payload in bytes, below 2^63.
@@ -96,6 +98,7 @@ impl Header {
     pub const fn new(opcode: OpCode, len: u64) -> Self {
         Self {
             fin: true,
+            rsv1: false,
             opcode,
             len,
             mask: None,
@@ -107,7 +110,7 @@ impl Header {
     /// # Errors
     /// The rules that one header can break alone: reserved bits and opcodes, control frames that
     /// are fragmented or over 125 bytes, lengths that are not minimal or over 63 bits. Which mask
-    /// bit is right and whether a message may begin depend on the connection.
+    /// bit is right, whether a message may begin and be compressed depend on the connection.
     pub fn parse(bytes: &[u8]) -> Result<Parsed, Violation> {
         parse(bytes, &Expect::ANYTHING).map_err(Violation::from)
     }
@@ -118,7 +121,8 @@ impl Header {
         let mut out = HeaderBytes::new();
         let fin = if self.fin { 0x80 } else { 0 };
         let masked = if self.mask.is_some() { 0x80 } else { 0 };
-        out.push(&[fin | self.opcode as u8]);
+        let rsv1 = if self.rsv1 { RSV1 } else { 0 };
+        out.push(&[fin | rsv1 | self.opcode as u8]);
         match (u8::try_from(self.len), u16::try_from(self.len)) {
             (Ok(len @ ..=125), _) => {
                 out.push(&[masked | len]);
@@ -139,11 +143,16 @@ impl Header {
     }
 }
 
+/// The bit of the first byte that marks a compressed message.
+const RSV1: u8 = 0x40;
+
 /// What the connection allows the next header to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expect {
     /// What the mask bit must be, if that is known.
     pub(crate) masked: Option<bool>,
+    /// Whether RSV1 may be set where a message begins.
+    pub(crate) compressed: bool,
     pub(crate) next: Next,
     /// The longest data frame.
     pub(crate) max_frame: u64,
@@ -166,6 +175,7 @@ pub(crate) enum Next {
 impl Expect {
     const ANYTHING: Self = Self {
         masked: None,
+        compressed: true,
         next: Next::Any,
         max_frame: u64::MAX,
         max_growth: u64::MAX,
@@ -178,7 +188,9 @@ pub(crate) fn parse(bytes: &[u8], expect: &Expect) -> Result<Parsed, Rule> {
     let Some((&first, rest)) = bytes.split_first() else {
         return Ok(Parsed::Need(2));
     };
-    if first & 0x70 != 0 {
+    let rsv1 = first & RSV1 != 0;
+    let begins = matches!(first & 0x0f, 0x1 | 0x2);
+    if first & 0x30 != 0 || (rsv1 && !(begins && expect.compressed)) {
         return Err(Rule::ReservedBits);
     }
     let fin = first & 0x80 != 0;
@@ -257,6 +269,7 @@ pub(crate) fn parse(bytes: &[u8], expect: &Expect) -> Result<Parsed, Rule> {
     Ok(Parsed::Done {
         header: Header {
             fin,
+            rsv1,
             opcode,
             len,
             mask,

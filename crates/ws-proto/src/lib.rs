@@ -15,7 +15,9 @@
 //! What it deliberately does not do: read sockets, parse HTTP, keep time, choose masks, buffer
 //! messages behind your back. An idle connection owns no heap; a declared length never allocates;
 //! only an unfinished message in an [`Assembler`] does, and it grows with the bytes received.
-//! Extensions (RFC 7692) are not negotiated: a reserved bit is a violation.
+//! Compression (permessage-deflate, RFC 7692) is negotiated by [`handshake::DeflateParams`], switched
+//! on by [`Config::compressed`] and done, with the feature `deflate`, by a `Deflater` and an
+//! `Inflater` beside the connection; otherwise a reserved bit is a violation.
 //!
 //! Use something else if you want a socket-like object that reads and writes for you:
 //! `tokio-tungstenite` or, in this workspace, `push-server` and `push-client`.
@@ -88,6 +90,8 @@ mod close;
 mod config;
 mod connection;
 mod decoder;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod error;
 mod frame;
 pub mod handshake;
@@ -103,6 +107,8 @@ mod utf8;
 pub use close::{CloseCode, CloseFrame, Closed, Ending, Eof, Initiator};
 pub use config::Config;
 pub use connection::{Chunk, Connection, ControlFrame, Event, Events, Fragment};
+#[cfg(feature = "deflate")]
+pub use deflate::{Deflater, Inflater};
 pub use error::{ControlError, Rule, SendError, Violation};
 #[cfg(feature = "alloc")]
 pub use frame::encode_server_frame;

@@ -5,8 +5,12 @@ use alloc::vec::Vec;
 use core::mem;
 
 use crate::connection::Chunk;
+#[cfg(feature = "deflate")]
+use crate::deflate::Inflater;
 use crate::error::{Rule, Violation};
 use crate::frame::Kind;
+#[cfg(feature = "deflate")]
+use crate::utf8::Utf8;
 
 /// A whole message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,11 @@ pub struct Assembler {
     buffer: Vec<u8>,
     /// How much the message may still grow; `None` once it was refused.
     room: Option<usize>,
+    #[cfg(feature = "deflate")]
+    inflater: Option<Inflater>,
+    /// Of text that is inflated here; other text was validated before.
+    #[cfg(feature = "deflate")]
+    utf8: Utf8,
 }
 
 impl Assembler {
@@ -37,28 +46,40 @@ impl Assembler {
             max_message,
             buffer: Vec::new(),
             room: Some(max_message),
+            #[cfg(feature = "deflate")]
+            inflater: None,
+            #[cfg(feature = "deflate")]
+            utf8: Utf8::new(),
         }
+    }
+
+    /// The same, for a connection that agreed on permessage-deflate: `max_message` then limits what
+    /// messages inflate to.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn inflating(mut self, inflater: Inflater) -> Self {
+        self.inflater = Some(inflater);
+        self
     }
 
     /// Adds a chunk; returns the message if that was its last one.
     ///
     /// # Errors
-    /// [`Rule::MessageTooBig`], also for whatever else comes of the same message, or
-    /// [`Rule::InvalidUtf8`], which a connection has ruled out. The message is dropped;
+    /// [`Rule::MessageTooBig`], also for whatever else comes of the same message. For text that is
+    /// not compressed, a connection has ruled [`Rule::InvalidUtf8`] out. A message that is compressed
+    /// may break [`Rule::InvalidDeflate`] and [`Rule::RatioTooHigh`] too, and [`Rule::ReservedBits`]
+    /// if this assembler does not inflate. The message is dropped;
     /// [close](crate::Connection::close) with the violation's code.
     pub fn push(&mut self, chunk: Chunk<'_>) -> Result<Option<Message>, Violation> {
         if chunk.first {
             self.buffer = Vec::new();
             self.room = Some(self.max_message);
         }
-        self.room = self
-            .room
-            .and_then(|room| room.checked_sub(chunk.payload.len()));
-        if self.room.is_none() {
+        if let Err(rule) = self.append(&chunk) {
+            self.room = None;
             self.buffer = Vec::new();
-            return Err(Rule::MessageTooBig.into());
+            return Err(rule.into());
         }
-        self.buffer.extend_from_slice(chunk.payload);
         if !chunk.last {
             return Ok(None);
         }
@@ -70,5 +91,41 @@ impl Assembler {
             },
             Kind::Binary => Ok(Some(Message::Binary(payload))),
         }
+    }
+
+    fn append(&mut self, chunk: &Chunk<'_>) -> Result<(), Rule> {
+        let room = self.room.ok_or(Rule::MessageTooBig)?;
+        let left = if chunk.compressed {
+            self.inflate(chunk, room)?
+        } else {
+            let left = room.checked_sub(chunk.payload.len());
+            self.buffer.extend_from_slice(match left {
+                Some(_) => chunk.payload,
+                None => &[],
+            });
+            left
+        };
+        self.room = left;
+        left.map(drop).ok_or(Rule::MessageTooBig)
+    }
+
+    #[cfg(feature = "deflate")]
+    fn inflate(&mut self, chunk: &Chunk<'_>, room: usize) -> Result<Option<usize>, Rule> {
+        let inflater = self.inflater.as_mut().ok_or(Rule::ReservedBits)?;
+        if chunk.first {
+            self.utf8 = Utf8::new();
+        }
+        let start = self.buffer.len();
+        inflater.inflate(chunk.payload, chunk.last, room, &mut self.buffer)?;
+        let text = self.buffer.get(start..).unwrap_or_default();
+        if chunk.kind == Kind::Text {
+            self.utf8.push(text).map_err(|_| Rule::InvalidUtf8)?;
+        }
+        Ok(room.checked_sub(text.len()))
+    }
+
+    #[cfg(not(feature = "deflate"))]
+    fn inflate(&self, _: &Chunk<'_>, _: usize) -> Result<Option<usize>, Rule> {
+        Err(Rule::ReservedBits)
     }
 }

@@ -291,6 +291,7 @@ fn a_flood_of_pings_leaves_one_pong() {
 #[test]
 fn an_assembler_refuses_what_its_chunks_add_up_to() {
     let chunk = |payload, first, last| Chunk {
+        compressed: false,
         kind: Kind::Text,
         payload,
         first,
