@@ -82,10 +82,20 @@ impl HubConfig {
         Ok(self)
     }
 
-    /// What happens to a subscriber that is too slow, unless it asks for another policy.
-    pub fn policy(&mut self, policy: Policy) -> &mut Self {
+    /// What happens to a subscriber that is too slow, unless it asks for another policy: `replay` or
+    /// `drop-oldest`, with a bound.
+    ///
+    /// # Errors
+    ///
+    /// Another policy is refused; the hub does not serve it yet.
+    pub fn policy(&mut self, policy: Policy) -> Result<&mut Self, ConfigError> {
+        if !is_supported(&policy) {
+            return Err(ConfigError::Policy {
+                name: policy.as_str(),
+            });
+        }
         self.policy = policy;
-        self
+        Ok(self)
     }
 
     /// How much of each topic is kept encoded in memory, per wire form in use, for subscribers
@@ -130,6 +140,11 @@ impl HubConfig {
     }
 }
 
+/// Whether subscriptions can have this policy.
+pub(crate) const fn is_supported(policy: &Policy) -> bool {
+    matches!(policy, Policy::Replay { .. } | Policy::DropOldest { .. })
+}
+
 /// A configuration value that cannot work.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -142,6 +157,12 @@ pub enum ConfigError {
     Heartbeat {
         /// What was asked for.
         interval: Duration,
+    },
+    /// The hub does not serve this policy yet.
+    #[error("the policy {name} is not served yet; use replay or drop-oldest")]
+    Policy {
+        /// What was asked for.
+        name: &'static str,
     },
     /// The range of reconnection times is empty.
     #[error("the range of reconnection times is empty: its start must not exceed its end")]

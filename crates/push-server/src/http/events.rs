@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::{HubBody, query};
+use crate::config;
 use crate::form::Form;
 use crate::hub::Hub;
 use crate::sse;
@@ -85,9 +86,11 @@ fn wish<B>(hub: &Hub, request: &Request<B>) -> Result<Wish, Problem> {
 /// The policy of that name; the hub's own bounds stay in force.
 pub(crate) fn parse_policy(hub: &Hub, name: &str) -> Result<Policy, Problem> {
     let max = hub.config().policy.max();
-    name.parse::<Policy>()
-        .map(|policy| policy.with_max(max))
-        .map_err(|_| Problem::PolicyInvalid)
+    let policy: Policy = name.parse().map_err(|_| Problem::PolicyInvalid)?;
+    if !config::is_supported(&policy) {
+        return Err(Problem::PolicyInvalid);
+    }
+    Ok(policy.with_max(max))
 }
 
 pub(super) async fn publish<B>(hub: &Hub, request: Request<B>) -> Result<Response<HubBody>, Problem>

@@ -43,7 +43,9 @@ async fn under_replay_a_stalled_reader_reads_all_of_it_later_from_the_store() {
 #[tokio::test(start_paused = true)]
 async fn under_replay_a_reader_beyond_the_bound_is_ended_and_resumes_by_its_id() {
     let config = configured(|config| {
-        config.policy(Policy::replay().with_max(bound(100)));
+        config
+            .policy(Policy::replay().with_max(bound(100)))
+            .unwrap();
     });
     let hub = hub_with(config, store(EPOCH, 10_000)).await;
     let mut stalled = Stream::live(&hub, "/events?topic=demo").await;
@@ -63,6 +65,7 @@ async fn under_drop_oldest_every_event_is_delivered_or_part_of_one_announced_gap
         let config = configured(|config| {
             config
                 .policy(Policy::replay().with_max(bound(100)))
+                .unwrap()
                 .tail(tail(tail_bytes));
         });
         let hub = hub_with(config, store(EPOCH, 10_000)).await;
@@ -117,4 +120,14 @@ async fn a_stalled_reader_does_not_hold_up_the_others() {
         reader.await.unwrap();
     }
     assert_eq!(delivered.load(Ordering::Relaxed), 2 * EVENTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_the_hub_does_not_serve_is_refused_not_ignored() {
+    let hub = hub().await;
+    for policy in [Policy::disconnect(), Policy::conflate()] {
+        let uri = format!("/events?topic=demo&policy={policy}");
+        assert_eq!(get(&hub, &uri, None).await.status(), 400);
+        assert!(push_server::HubConfig::new().policy(policy).is_err());
+    }
 }
