@@ -82,8 +82,8 @@ impl HubConfig {
         Ok(self)
     }
 
-    /// What happens to a subscriber that is too slow, unless it asks for another policy: `replay` or
-    /// `drop-oldest`, with a bound.
+    /// What happens to a subscriber that is too slow, unless it asks for another policy: `replay`,
+    /// `disconnect` or `drop-oldest`, with a bound.
     ///
     /// # Errors
     ///
@@ -142,7 +142,10 @@ impl HubConfig {
 
 /// Whether subscriptions can have this policy.
 pub(crate) const fn is_supported(policy: &Policy) -> bool {
-    matches!(policy, Policy::Replay { .. } | Policy::DropOldest { .. })
+    matches!(
+        policy,
+        Policy::Replay { .. } | Policy::Disconnect { .. } | Policy::DropOldest { .. }
+    )
 }
 
 /// A configuration value that cannot work.
@@ -159,7 +162,7 @@ pub enum ConfigError {
         interval: Duration,
     },
     /// The hub does not serve this policy yet.
-    #[error("the policy {name} is not served yet; use replay or drop-oldest")]
+    #[error("the policy {name} is not served yet; use replay, disconnect or drop-oldest")]
     Policy {
         /// What was asked for.
         name: &'static str,

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use backpressure::{Policy, ReadError, Verdict};
+use backpressure::{Lag, Policy, ReadError, Verdict};
 use bytes::{Bytes, BytesMut};
 use replay_store::feed::{Join, JoinError, Step};
 use replay_store::{After, Gap, GapReason, Position, Selector};
@@ -252,19 +252,10 @@ impl Subscriber {
         };
         let readers = &mut attached.readers;
         let lag = readers.lag();
-        let verdict = self.policy.judge(lag);
-        if verdict == Verdict::Disconnect {
-            tracing::warn!(
-                subscriber = self.id,
-                policy = self.policy.as_str(),
-                events = lag.events,
-                bytes = lag.bytes,
-                "ended: too far behind"
-            );
-            return Poll::Ready(Err(SubscriberError::TooSlow));
-        }
-        if verdict == Verdict::Jump {
-            return Poll::Ready(Ok(self.jump(watermark)));
+        match self.policy.judge(lag) {
+            Verdict::Disconnect => return Poll::Ready(Err(self.too_slow(lag))),
+            Verdict::Jump => return Poll::Ready(Ok(self.jump(watermark))),
+            _ => {}
         }
         match readers.read_through(watermark.seq, MAX_CHUNK, &mut self.scratch) {
             Ok(Some(chunk)) => {
@@ -282,16 +273,29 @@ impl Subscriber {
                     ready!(readers.poll_ready_through(cx, || fanout.watermark().seq));
                 return Poll::Ready(Ok(Bytes::new()));
             }
-            Err(ReadError::Evicted) if matches!(self.policy, Policy::DropOldest { .. }) => {
-                return Poll::Ready(Ok(self.jump(watermark)));
-            }
-            Err(_) => {}
+            Err(ReadError::Evicted) => match self.policy.judge_evicted() {
+                Verdict::Disconnect => return Poll::Ready(Err(self.too_slow(lag))),
+                Verdict::Jump => return Poll::Ready(Ok(self.jump(watermark))),
+                _ => {}
+            },
+            Err(ReadError::Closed) => {}
         }
         // The tail went on without us, or began anew: what it no longer holds is in the store, and
         // the store says so where it is not.
         let from = self.position.map_or(After::Latest, After::Position);
         self.join(from);
         Poll::Ready(Ok(Bytes::new()))
+    }
+
+    fn too_slow(&self, lag: Lag) -> SubscriberError {
+        tracing::warn!(
+            subscriber = self.id,
+            policy = self.policy.as_str(),
+            events = lag.events,
+            bytes = lag.bytes,
+            "ended: too far behind"
+        );
+        SubscriberError::TooSlow
     }
 
     /// Drops what is oldest, under the policy `drop-oldest`, and says so.

@@ -37,7 +37,7 @@ pub enum Problem {
     #[error("publish to exactly one topic")]
     TooManyTopics,
     /// A policy that does not exist.
-    #[error("no such policy; use replay or drop-oldest")]
+    #[error("no such policy; use replay, disconnect or drop-oldest")]
     PolicyInvalid,
     /// A format that does not exist.
     #[error("no such format; use raw or json")]
