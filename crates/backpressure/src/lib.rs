@@ -95,6 +95,7 @@
 #![cfg_attr(doctest, doc = include_str!("../README.md"))]
 
 mod admission;
+mod budget;
 mod conflate;
 mod error;
 mod flush;
@@ -115,6 +116,7 @@ mod waiters;
 mod tests;
 
 pub use admission::Admission;
+pub use budget::Budget;
 pub use conflate::{Conflated, ConflatedChunk, Conflation, Skipped, encode_keyed};
 pub use error::{AdmitError, ParsePolicyError, ReadError};
 pub use flush::FlushWindow;

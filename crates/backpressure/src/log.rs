@@ -1,6 +1,8 @@
 //! The writing end.
 
 use core::fmt;
+use core::mem::replace;
+use core::ops::{Deref, DerefMut};
 use core::task::Waker;
 use core::time::Duration;
 
@@ -10,7 +12,7 @@ use crate::shard::ShardHandle;
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tail::Tail;
 use crate::waiters::{Due, Waiters, Wakers};
-use crate::{Admission, Lag, Reader};
+use crate::{Admission, Budget, Lag, Reader};
 
 /// Bounds of what a log keeps in memory for readers that are behind.
 ///
@@ -94,17 +96,39 @@ pub(crate) struct State {
     pub(crate) waiters: Waiters,
     /// Readers that publishers wait for, and publishers that wait. Boxed, since few logs have any.
     pub(crate) blocking: Option<Box<Blocking>>,
+    /// `None` once closed, so that a budget and its logs do not keep each other in memory.
+    budget: Option<Budget>,
+    /// What the budget knows of the tail's memory.
+    settled: usize,
+    /// The budget knows this log, or is about to.
+    entered: bool,
     pub(crate) closed: bool,
 }
+
+/// The state, locked. Settles with the budget before it is unlocked.
+pub(crate) struct Locked<'a>(MutexGuard<'a, State>);
 
 impl Log {
     /// An empty log, for events with a seq above `start`.
     #[must_use]
     pub fn new(config: LogConfig, start: u64) -> Self {
+        Self::create(config, start, None)
+    }
+
+    /// Like [`new`](Self::new), with a bound that it shares with other logs.
+    #[must_use]
+    pub fn with_budget(config: LogConfig, start: u64, budget: &Budget) -> Self {
+        Self::create(config, start, Some(budget.clone()))
+    }
+
+    fn create(config: LogConfig, start: u64, budget: Option<Budget>) -> Self {
         let state = State {
             tail: Tail::new(config, start),
             waiters: Waiters::default(),
             blocking: None,
+            budget,
+            settled: 0,
+            entered: false,
             closed: false,
         };
         Self {
@@ -132,6 +156,14 @@ impl Log {
             panic!("seq {seq} was appended to a log whose head is {head}: seqs must increase");
         }
         state.tail.append(seq, encoded);
+        let Some(budget) = &state.budget else { return };
+        let budget = budget.clone();
+        let enters = state.tail.memory() > 0 && !replace(&mut state.entered, true);
+        drop(state);
+        if enters {
+            budget.enter(self.shared());
+        }
+        budget.enforce();
     }
 
     /// Wakes every reader that waits; those of a [`Shard`](crate::Shard) by telling it, and each
@@ -178,7 +210,7 @@ impl Log {
     /// Bytes of memory that the tail takes now: buffers, copies shared by readers, indexes.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.shared().lock().tail.memory()
+        self.shared().memory()
     }
 
     /// Evicts the oldest segments, all of them if need be, until the tail takes at most `max_bytes`
@@ -187,7 +219,7 @@ impl Log {
     /// Wakes nobody: a reader that waits has nothing to lose, except events that the next
     /// [`wake`](Self::wake) is for.
     pub fn evict_to(&self, max_bytes: usize) {
-        self.shared().lock().tail.evict_to(max_bytes);
+        self.shared().evict_to(max_bytes);
     }
 
     /// Closes the log. Every reader, also one that subscribes later, gets
@@ -214,6 +246,39 @@ impl fmt::Debug for Log {
     }
 }
 
+impl State {
+    /// Tells the budget what has changed.
+    fn settle(&mut self) {
+        if let Some(budget) = &self.budget {
+            let memory = self.tail.memory();
+            if memory != self.settled {
+                budget.settle(self.settled, memory);
+                self.settled = memory;
+            }
+        }
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.0
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.0.settle();
+    }
+}
+
 impl Drop for Owner {
     fn drop(&mut self) {
         Shared::close(&self.0);
@@ -225,12 +290,28 @@ impl Shared {
     ///
     /// A panic under the lock, which only a mistake in this crate can cause, may have left a hole in
     /// the log. So it closes the log: readers start again elsewhere instead of missing something.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| {
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked(self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = poisoned.into_inner();
             state.closed = true;
             state
-        })
+        }))
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.lock().tail.memory()
+    }
+
+    pub(crate) fn evict_to(&self, max_bytes: usize) {
+        self.lock().tail.evict_to(max_bytes);
+    }
+
+    /// Whether the log takes no memory, so that the budget may forget it until it does.
+    pub(crate) fn leave_if_empty(&self) -> bool {
+        let mut state = self.lock();
+        let empty = state.tail.memory() == 0;
+        state.entered &= !empty;
+        empty
     }
 
     /// Wakes the readers of one shard that wait, and returns how many they were.
@@ -262,7 +343,10 @@ impl Shared {
         state.closed = true;
         state.tail.evict_to(0);
         let publishers = state.release_all();
+        state.settle();
+        let budget = state.budget.take();
         drop(state);
+        drop(budget);
         publishers.into_iter().for_each(Waker::wake);
         Self::wake(this);
     }

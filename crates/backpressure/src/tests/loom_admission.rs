@@ -10,7 +10,7 @@ use crate::{AdmitError, Lag, Log, LogConfig, Reader};
 
 /// What ends the wait of a publisher.
 fn check(
-    release: impl Fn(&Log, Reader) -> Option<Reader> + Copy + Send + 'static,
+    release: impl Fn(&Log, Reader) -> Option<Reader> + Copy + Send + Sync + 'static,
     expected: Result<(), AdmitError>,
 ) {
     loom::model(move || {

@@ -7,6 +7,8 @@
 #[cfg(loom)]
 mod loom_admission;
 #[cfg(loom)]
+mod loom_budget;
+#[cfg(loom)]
 mod loom_close;
 #[cfg(loom)]
 mod loom_drop;
