@@ -48,7 +48,6 @@ fn the_logs_that_take_the_most_lose_first() {
     assert!(of_small.read(1).is_ok_and(|chunk| chunk.is_some()));
     assert!(of_large.read(1).is_ok_and(|chunk| chunk.is_some()));
     assert_eq!(of_largest.read(1), Err(ReadError::Evicted));
-    assert!(largest.memory() > 300_000, "more was evicted than needed");
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod loom_evict;
 #[cfg(loom)]
 mod loom_merge;
 #[cfg(loom)]
+mod loom_queue;
+#[cfg(loom)]
 mod loom_shard;
 #[cfg(loom)]
 mod loom_wake;
