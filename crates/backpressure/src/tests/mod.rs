@@ -19,6 +19,8 @@ mod loom_merge;
 #[cfg(loom)]
 mod loom_queue;
 #[cfg(loom)]
+mod loom_segment;
+#[cfg(loom)]
 mod loom_shard;
 #[cfg(loom)]
 mod loom_wake;
