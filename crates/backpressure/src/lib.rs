@@ -9,7 +9,8 @@
 //! An event is encoded once, by the caller, and appended as bytes with its **seq**, a number that
 //! increases. A [`Reader`] is a place in the [`Log`]; what it takes out is a [`Chunk`], whole events one
 //! after another in one piece of shared memory. What happens to a subscriber that is too slow is a
-//! [`Policy`]. [`Readers`] reads several logs as one.
+//! [`Policy`]. [`Readers`] reads several logs as one. A [`Shard`] wakes the readers of one worker thread,
+//! a [`Budget`] bounds the memory of many logs, and a [`queue`] takes replies to one receiver.
 //!
 //! This crate does no IO, has no runtime, no timers and no opinion on what the bytes are. If each
 //! message is for one receiver only, a channel is what you want; if messages are values and not
@@ -80,6 +81,8 @@
 //! | is `Evicted` and the events are in a store | read them there, subscribe again |
 //! | is `Evicted` and may lose events | [`jump_within(max, watermark)`](Readers::jump_within) says exactly how many it lost; report them |
 //! | is [judged](Policy::judge) too far behind by its policy | [`Disconnect`](Verdict::Disconnect) or [`Jump`](Verdict::Jump) |
+//! | conflates | what it has not read is taken into a [`Conflation`], which keeps the latest event of each key |
+//! | [blocks](Reader::set_blocking) | publishers that ask for [`Admission`] wait for it, up to a deadline |
 //! | holds chunks that it does not send | they, and only they, keep their segments in memory |
 //! | has a log that is closed | [`Closed`](ReadError::Closed) at once; what it had not read is dropped |
 //!
