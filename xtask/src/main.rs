@@ -80,21 +80,42 @@ fn run() -> Result<()> {
     let mut report = Report::default();
     match *task {
         "help" => print!("{HELP}"),
-        "test" => test::run_suites(&workspace, rest, &harness, &mut report)?,
+        "test" => run_tests(&workspace, rest, &harness, &mut report)?,
         "tools" => tools::install(&workspace).map(drop)?,
-        "check" => check::run_steps(&workspace, rest, &mut report)?,
+        "check" => run_checks(&workspace, rest, &mut report)?,
         "tidy" if option == "--bless" => tidy::bless(&workspace)?,
         "layers" | "tidy" | "loom" => check::run_steps(&workspace, &[task], &mut report)?,
         "conformance" => conformance::run_suites(&workspace, rest, &mut report)?,
         "fuzz" => fuzz::run_targets(&workspace, rest, option == "--smoke", &mut report)?,
         "bench" => bench::run_subjects(&workspace, rest, option, &mut report)?,
         "ci" => {
-            test::run_suites(&workspace, &[], &[], &mut report)?;
-            check::run_steps(&workspace, &[], &mut report)?;
-            conformance::run_suites(&workspace, &[], &mut report)?;
-            fuzz::run_targets(&workspace, &[], true, &mut report)?;
+            run_tests(&workspace, &[], &[], &mut report)?;
+            run_checks(&workspace, &[], &mut report)?;
         }
         unknown => bail!("no task `{unknown}`; see `cargo xtask help`"),
     }
     report.finish()
+}
+
+/// The suites of the crates named; of all, and then the event-stream vectors in Chromium too.
+fn run_tests(
+    workspace: &Workspace,
+    names: &[&str],
+    harness: &[std::ffi::OsString],
+    report: &mut Report,
+) -> Result<()> {
+    test::run_suites(workspace, names, harness, report)?;
+    if names.is_empty() && harness.is_empty() {
+        conformance::run_suites(workspace, &["sse"], report)?;
+    }
+    Ok(())
+}
+
+/// The steps named; all, and then ten seconds of each fuzz target too.
+fn run_checks(workspace: &Workspace, steps: &[&str], report: &mut Report) -> Result<()> {
+    check::run_steps(workspace, steps, report)?;
+    if steps.is_empty() {
+        fuzz::run_targets(workspace, &[], true, report)?;
+    }
+    Ok(())
 }
