@@ -114,6 +114,7 @@ mod tests {
                 "sse-proto --no-default-features: -p sse-proto --no-default-features",
                 "sse-proto --all-features: -p sse-proto --all-features",
                 "ws-proto --no-default-features: -p ws-proto --no-default-features",
+                "ws-proto --all-features: -p ws-proto --all-features",
                 "stores and glue: -p push-server -p xtask",
                 "end to end: -p tidegate",
             ],
