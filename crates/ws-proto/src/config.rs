@@ -13,6 +13,8 @@ pub struct Config {
     pub(crate) max_frame: u64,
     pub(crate) max_message: u64,
     pub(crate) max_fragments: u32,
+    pub(crate) max_pings: u32,
+    pub(crate) message_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) compressed: bool,
 }
@@ -40,6 +42,23 @@ impl Config {
         self
     }
 
+    /// The most pings and pongs, counted together, that may arrive within one second; 10,000 by
+    /// default. One more is refused with [`CloseCode::POLICY`](crate::CloseCode::POLICY). They are
+    /// never queued, so this saves time alone: that of answering them.
+    pub fn max_pings(&mut self, per_second: u32) -> &mut Self {
+        self.max_pings = per_second;
+        self
+    }
+
+    /// How long a message may take from its first byte to its last, pings between its fragments
+    /// included; 60 s by default. [`Connection::handle_timeout`](crate::Connection::handle_timeout)
+    /// then fails the connection with [`CloseCode::POLICY`](crate::CloseCode::POLICY), so a peer
+    /// cannot hold the memory of a message that it never ends. [`Duration::MAX`] lifts the limit.
+    pub fn message_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.message_timeout = timeout;
+        self
+    }
+
     /// Whether the peer may send compressed messages: set it if and only if the opening handshake
     /// agreed on permessage-deflate (RFC 7692); not by default. The limits above then hold for the
     /// compressed size; an `Assembler` that inflates limits the other.
@@ -62,6 +81,8 @@ impl Default for Config {
             max_frame: 1 << 20,
             max_message: 1 << 20,
             max_fragments: 4096,
+            max_pings: 10_000,
+            message_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(10),
             compressed: false,
         }

@@ -130,6 +130,11 @@ impl Decoder {
         }
     }
 
+    /// Whether the bytes so far end within a message or a frame.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.message.is_some() || self.frame.is_some() || !self.header.is_empty()
+    }
+
     /// The payload of the control frame last returned.
     pub(crate) fn payload<'a>(&'a self, body: Body<'a>) -> &'a [u8] {
         match body {

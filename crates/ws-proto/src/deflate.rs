@@ -59,6 +59,10 @@ impl Deflater {
         self
     }
 
+    pub(crate) const fn side(&self) -> DeflateSide {
+        self.side
+    }
+
     /// Appends the compressed form of a whole message to `out`.
     pub(crate) fn deflate(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Failed> {
         if message.is_empty() {

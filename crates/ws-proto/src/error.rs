@@ -44,6 +44,12 @@ pub enum Rule {
     MessageTooBig,
     /// A message exceeds [`Config::max_fragments`](crate::Config::max_fragments) (section 10.4).
     TooManyFragments,
+    /// More pings and pongs in a second than [`Config::max_pings`](crate::Config::max_pings)
+    /// (section 10.4).
+    TooManyPings,
+    /// A message was not finished within
+    /// [`Config::message_timeout`](crate::Config::message_timeout) (section 10.4).
+    MessageTimeout,
     /// A compressed message cannot be inflated (RFC 7692 section 7.2.2).
     InvalidDeflate,
     /// A message inflates to more than the limit times its compressed size (RFC 6455 section 10.4).
@@ -99,6 +105,8 @@ impl Rule {
                 "10.4",
                 "message in more fragments than the limit",
             ),
+            Self::TooManyPings => (CloseCode::POLICY, "10.4", "more pings than the limit"),
+            Self::MessageTimeout => (CloseCode::POLICY, "10.4", "message took too long"),
             Self::InvalidDeflate => (
                 CloseCode::INVALID_PAYLOAD,
                 "7.2.2",

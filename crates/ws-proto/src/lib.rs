@@ -100,6 +100,8 @@ mod lifecycle;
 mod mask;
 #[cfg(feature = "alloc")]
 mod message;
+#[cfg(feature = "alloc")]
+mod prepared;
 mod role;
 mod slot;
 mod utf8;
@@ -117,4 +119,6 @@ pub use inline::InlineBytes;
 pub use mask::{MaskSource, apply_mask};
 #[cfg(feature = "alloc")]
 pub use message::{Assembler, Message};
+#[cfg(feature = "alloc")]
+pub use prepared::Prepared;
 pub use role::{Client, Role, Server};

@@ -8,7 +8,7 @@ use testkit::chunkings;
 use ws_proto::handshake::{DeflateSide, WindowBits};
 use ws_proto::{
     Assembler, Client, CloseCode, Config, Connection, Deflater, Event, Inflater, Kind, Message,
-    Rule, SendError,
+    Prepared, Rule, SendError,
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -235,6 +235,40 @@ fn a_message_that_is_refused_leaves_the_compressor_as_it_was() {
         reader.read(&out),
         Ok(vec![text("one"), text("one and more")])
     );
+}
+
+#[test]
+fn a_prepared_message_is_compressed_only_for_those_who_can_inflate_it_by_itself() {
+    let long = "a long message, a long message, a long message";
+    let mut shared = Deflater::new(side(true, 12));
+    let message = Prepared::text(long).with_deflate(&mut shared);
+    for (agreed, compressed) in [
+        (None, false),
+        (Some(side(false, 15)), false),
+        (Some(side(true, 11)), false),
+        (Some(side(true, 12)), true),
+        (Some(side(true, 15)), true),
+    ] {
+        let mut server = Connection::server(Config::default());
+        let frame = server.send_prepared(&message, agreed).unwrap();
+        assert_eq!(frame[0], if compressed { 0xc1 } else { 0x81 }, "{agreed:?}");
+        assert_eq!(frame.as_ptr(), message.frame(agreed).as_ptr(), "not copied");
+        let mut reader = Reader::new(agreed.unwrap_or_default(), 100);
+        assert_eq!(reader.read(&frame), Ok(vec![text(long)]));
+        assert_eq!(reader.read(&frame), Ok(vec![text(long)]));
+    }
+    // What does not get smaller stays as it is, and the compressor is none the worse for it.
+    let short = Prepared::binary(b"x").with_deflate(&mut shared);
+    assert_eq!(short.frame(Some(side(true, 15))), &b"\x82\x01x"[..]);
+    let again = Prepared::text(long).with_deflate(&mut shared);
+    let all = Some(side(true, 15));
+    assert_eq!(again.frame(all), message.frame(all));
+}
+
+#[test]
+#[should_panic(expected = "without context takeover")]
+fn a_message_is_not_prepared_with_the_context_of_one_connection() {
+    let _ = Prepared::text("x").with_deflate(&mut Deflater::new(side(false, 15)));
 }
 
 /// Messages that resemble each other, with noise, some of them larger than any window.

@@ -7,6 +7,7 @@ mod closing;
 mod decode;
 mod hostile;
 mod laws;
+mod limits;
 mod oracle;
 mod sending;
 

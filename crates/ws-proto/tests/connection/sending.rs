@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use ws_proto::{
-    Config, Connection, ControlError, Fragment, Header, Kind, OpCode, Parsed, SendError,
+    CloseCode, Config, Connection, ControlError, Fragment, Header, Kind, OpCode, Parsed, SendError,
     apply_mask, encode_server_frame,
 };
 
-use crate::{KEY, Seen, client, masked, ping, read, server, text, transmit, unmasked};
+use crate::{KEY, ORIGIN, Seen, client, masked, ping, read, server, text, transmit, unmasked};
 
 #[test]
 fn messages_are_the_frames_of_rfc_6455_section_5_7() {
@@ -209,4 +209,21 @@ fn events_that_are_not_taken_are_not_lost() {
 #[test]
 fn secrets_are_not_in_debug_output() {
     assert!(!format!("{:?}", client()).contains("55"), "0x37 is 55");
+}
+
+#[test]
+fn a_prepared_message_is_not_sent_where_no_message_may_begin() {
+    let message = ws_proto::Prepared::binary(b"for all");
+    let mut connection = server();
+    let frame = connection.send_prepared(&message, None);
+    assert_eq!(frame.unwrap(), &b"\x82\x07for all"[..]);
+    let mut out = Vec::new();
+    connection
+        .send_fragment(Kind::Text, Fragment::More, b"part", &mut out)
+        .unwrap();
+    let refused = connection.send_prepared(&message, None);
+    assert_eq!(refused.unwrap_err(), SendError::MessageUnfinished);
+    connection.close(CloseCode::NORMAL, "", ORIGIN).unwrap();
+    let refused = connection.send_prepared(&message, None);
+    assert_eq!(refused.unwrap_err(), SendError::Closing);
 }
