@@ -72,7 +72,8 @@ impl Default for LogConfig {
 ///
 /// Bytes are kept only for readers that have not read them: a log whose readers have all read
 /// everything holds none, and an append to a log without readers moves two counters. An idle log
-/// takes at most 256 bytes, and each reader at most 64 more.
+/// takes at most 256 bytes, 64 more for each [`Shard`](crate::Shard) with readers (those without one
+/// count as one), and 64 for each reader.
 /// What readers are behind on is bounded by [`LogConfig`]. What they have taken out is theirs: a
 /// [`Chunk`](crate::Chunk) keeps the segment it was cut from in memory while it lives.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use crate::{Budget, Log, LogConfig, ReadError};
 /// The budget's sum is what the logs take, whichever of appending, reading and evicting is first, and
 /// a reader whose event another log's append evicted is told.
 ///
-/// Red when `Locked` settles after it has unlocked, with the memory that it saw before, and when
+/// Red when `Budget::settle` loads the sum and stores it again instead of adding to it, and when
 /// `Budget::enforce` holds on to the log whose append it is for (loom: deadlock).
 #[test]
 fn loom_a_budget_counts_what_its_logs_take() {
