@@ -8,7 +8,7 @@ use crate::{Budget, Log, LogConfig, ReadError};
 /// a reader whose event another log's append evicted is told.
 ///
 /// Red when `Budget::settle` loads the sum and stores it again instead of adding to it, and when
-/// `Budget::enforce` holds on to the log whose append it is for (loom: deadlock).
+/// `Log::append` has the bound enforced before it unlocks, which is when it settles.
 #[test]
 fn loom_a_budget_counts_what_its_logs_take() {
     loom::model(|| {
