@@ -6,8 +6,8 @@ use crate::report::Report;
 use crate::workspace::{Workspace, run};
 use crate::{autobahn, tools};
 
-/// Runs one suite, and says what its report should.
-type Suite = fn(&Workspace) -> Result<String>;
+/// Runs one suite, all of it or the part that is worth waiting for, and says what its report should.
+type Suite = fn(&Workspace, bool) -> Result<String>;
 
 const SUITES: [(&str, Suite); 2] = [("sse", run_event_streams), ("ws", autobahn::run_websocket)];
 
@@ -16,20 +16,25 @@ const SUITES: [(&str, Suite); 2] = [("sse", run_event_streams), ("ws", autobahn:
 /// # Errors
 ///
 /// When there is no such suite. One that fails is a failed step of `report`.
-pub(crate) fn run_suites(workspace: &Workspace, only: &[&str], report: &mut Report) -> Result<()> {
+pub(crate) fn run_suites(
+    workspace: &Workspace,
+    only: &[&str],
+    full: bool,
+    report: &mut Report,
+) -> Result<()> {
     let all = SUITES.map(|(name, _)| name);
     if let Some(unknown) = only.iter().find(|name| !all.contains(name)) {
         bail!("no suite `{unknown}`; there are {}", all.join(", "));
     }
     for (name, suite) in SUITES {
         if only.is_empty() || only.contains(&name) {
-            report.step(&format!("conformance {name}"), || suite(workspace));
+            report.step(&format!("conformance {name}"), || suite(workspace, full));
         }
     }
     Ok(())
 }
 
-fn run_event_streams(workspace: &Workspace) -> Result<String> {
+fn run_event_streams(workspace: &Workspace, _full: bool) -> Result<String> {
     let tools = tools::install(workspace)?;
     for arguments in [
         "run -q -p sse-proto --example vectors -- crates/sse-proto/tests/vectors/sse_vectors.json",

@@ -29,11 +29,12 @@ use workspace::Workspace;
 const HELP: &str = include_str!("help.txt");
 
 /// The options there are, each with its task.
-const OPTIONS: [&str; 4] = [
+const OPTIONS: [&str; 5] = [
     "tidy --bless",
     "fuzz --smoke",
     "bench --counts",
     "bench --record",
+    "conformance --full",
 ];
 
 fn main() -> ExitCode {
@@ -85,7 +86,9 @@ fn run() -> Result<()> {
         "check" => run_checks(&workspace, rest, &mut report)?,
         "tidy" if option == "--bless" => tidy::bless(&workspace)?,
         "layers" | "tidy" | "loom" => check::run_steps(&workspace, &[task], &mut report)?,
-        "conformance" => conformance::run_suites(&workspace, rest, &mut report)?,
+        "conformance" => {
+            conformance::run_suites(&workspace, rest, option == "--full", &mut report)?
+        }
         "fuzz" => fuzz::run_targets(&workspace, rest, option == "--smoke", &mut report)?,
         "bench" => bench::run_subjects(&workspace, rest, option, &mut report)?,
         "ci" => {
@@ -106,7 +109,7 @@ fn run_tests(
 ) -> Result<()> {
     test::run_suites(workspace, names, harness, report)?;
     if names.is_empty() && harness.is_empty() {
-        conformance::run_suites(workspace, &["sse"], report)?;
+        conformance::run_suites(workspace, &["sse"], false, report)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A WebSocket client that echoes, on `ws-proto` alone, the limits lifted: what the conformance
 //! suite talks to. It runs every case that the suite's server has, then asks for the report.
-//! `cargo run -p push-client --example ws_echo_client -- ws://127.0.0.1:9002`
+//! `cargo run -p push-client --example ws_echo_client -- ws://127.0.0.1:9002 --deflate`
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -20,8 +20,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
-use ws_proto::handshake::ClientHandshake;
-use ws_proto::{Assembler, Client, Config, Connection, Eof, Event, Kind, Message};
+use ws_proto::handshake::{ClientHandshake, DeflateParams};
+use ws_proto::{
+    Assembler, Client, Config, Connection, Deflater, Eof, Event, Inflater, Kind, Message,
+};
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
@@ -30,10 +32,21 @@ const AGENT: &str = "ws-proto";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), AnyError> {
-    let Some(url) = std::env::args().nth(1) else {
-        return Err("usage: ws_echo_client URL, for example ws://127.0.0.1:9002".into());
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>();
+    let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
+    let (url, wish) = match arguments[..] {
+        [url] => (Url::parse(url)?, None),
+        [url, "--deflate"] => (Url::parse(url)?, Some(DeflateParams::default())),
+        [url, "--deflate", "--no-context-takeover"] => {
+            let mut wish = DeflateParams::default();
+            wish.client.no_context_takeover = true;
+            (Url::parse(url)?, Some(wish))
+        }
+        _ => {
+            let usage = "ws_echo_client ws://HOST:PORT [--deflate [--no-context-takeover]]";
+            return Err(format!("usage: {usage}").into());
+        }
     };
-    let url = Url::parse(&url)?;
     let mut count = String::new();
     // The suite's own messages must not be answered: it does not wait for that.
     let heard = |message| {
@@ -42,30 +55,38 @@ async fn main() -> Result<(), AnyError> {
         }
         None
     };
-    run(&url, "/getCaseCount", heard).await?;
+    run(&url, "/getCaseCount", wish, heard).await?;
     let cases = count.trim().parse::<u32>()?;
     println!("{cases} cases");
     for case in 1..=cases {
         let path = format!("/runCase?case={case}&agent={AGENT}");
-        if let Err(error) = run(&url, &path, Some).await {
+        if let Err(error) = run(&url, &path, wish, Some).await {
             eprintln!("case {case}: {error}");
         }
     }
-    run(&url, &format!("/updateReports?agent={AGENT}"), |_| None).await
+    run(&url, &format!("/updateReports?agent={AGENT}"), wish, |_| {
+        None
+    })
+    .await
 }
 
 /// Opens a connection to `path` and answers until it is closed.
 async fn run(
     url: &Url,
     path: &str,
+    wish: Option<DeflateParams>,
     answer: impl FnMut(Message) -> Option<Message>,
 ) -> Result<(), AnyError> {
-    let io = connect(url, path).await?;
-    talk(TokioIo::new(io), answer).await?;
+    let (io, agreed) = connect(url, path, wish).await?;
+    talk(TokioIo::new(io), agreed, answer).await?;
     Ok(())
 }
 
-async fn connect(url: &Url, path: &str) -> Result<Upgraded, AnyError> {
+async fn connect(
+    url: &Url,
+    path: &str,
+    wish: Option<DeflateParams>,
+) -> Result<(Upgraded, Option<DeflateParams>), AnyError> {
     let authority = url.authority();
     let socket = TcpStream::connect(&*url.socket_addrs(|| Some(80))?).await?;
     socket.set_nodelay(true)?;
@@ -75,7 +96,10 @@ async fn connect(url: &Url, path: &str) -> Result<Upgraded, AnyError> {
 
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce)?;
-    let handshake = ClientHandshake::new(nonce, "")?;
+    let mut handshake = ClientHandshake::new(nonce, "")?;
+    if let Some(wish) = wish {
+        handshake = handshake.with_deflate(wish);
+    }
     let mut request = Request::get(path).header(header::HOST, authority);
     for (name, value) in handshake.request_headers() {
         request = request.header(name, value);
@@ -84,13 +108,15 @@ async fn connect(url: &Url, path: &str) -> Result<Upgraded, AnyError> {
     let headers = response.headers().iter();
     let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
     let headers = headers.collect::<Vec<_>>();
-    handshake.verify(response.status().as_u16(), headers.into_iter())?;
-    Ok(hyper::upgrade::on(response).await?)
+    handshake.verify(response.status().as_u16(), headers.iter().copied())?;
+    let agreed = handshake.verify_deflate(headers.into_iter())?;
+    Ok((hyper::upgrade::on(response).await?, agreed))
 }
 
 /// Answers every message whole, until the connection is closed.
 async fn talk(
     mut io: impl AsyncRead + AsyncWrite + Unpin,
+    agreed: Option<DeflateParams>,
     mut answer: impl FnMut(Message) -> Option<Message>,
 ) -> io::Result<()> {
     let start = Instant::now();
@@ -98,13 +124,20 @@ async fn talk(
     config
         .max_frame(usize::MAX)
         .max_message(usize::MAX)
-        .max_fragments(u32::MAX);
+        .max_fragments(u32::MAX)
+        .compressed(agreed.is_some());
     let mut connection = Connection::<Client<_>>::client(config, || {
         let mut key = [0; 4];
         getrandom::fill(&mut key).expect("the system has random bytes");
         key
     });
     let mut assembler = Assembler::new(usize::MAX);
+    let mut deflater = None;
+    if let Some(agreed) = agreed {
+        let inflater = Inflater::new(agreed.server).max_ratio(u32::MAX);
+        assembler = assembler.inflating(inflater);
+        deflater = Some(Deflater::new(agreed.client));
+    }
     let mut buffer = vec![0; 64 * 1024];
     let mut out = Vec::new();
     while connection.closed().is_none() {
@@ -133,10 +166,16 @@ async fn talk(
                 Some(Ok(_) | Err(_)) | None => None,
             };
             received = events.into_rest();
-            let sent = match message.and_then(&mut answer) {
-                Some(Message::Text(text)) => connection.send(Kind::Text, text.as_bytes(), &mut out),
-                Some(Message::Binary(bytes)) => connection.send(Kind::Binary, &bytes, &mut out),
-                None => Ok(()),
+            let message = message.and_then(&mut answer);
+            let (kind, payload) = match &message {
+                Some(Message::Text(text)) => (Kind::Text, text.as_bytes()),
+                Some(Message::Binary(bytes)) => (Kind::Binary, &bytes[..]),
+                None => (Kind::Binary, &[][..]),
+            };
+            let sent = match &mut deflater {
+                _ if message.is_none() => Ok(()),
+                None => connection.send(kind, payload, &mut out),
+                Some(deflater) => connection.send_compressed(kind, payload, deflater, &mut out),
             };
             sent.map_err(io::Error::other)?;
             // After each event, so that every ping has its own pong: the suite counts them.

@@ -1,5 +1,5 @@
 //! A WebSocket echo server on `ws-proto` alone, the limits lifted: what the conformance suite talks
-//! to. `cargo run -p push-server --example ws_echo -- 127.0.0.1:9001`
+//! to. `cargo run -p push-server --example ws_echo -- 127.0.0.1:9001 --deflate`
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -14,26 +14,36 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Request, Response};
 use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use ws_proto::handshake::{OriginPolicy, check_request};
-use ws_proto::{Assembler, Config, Connection, Eof, Event, Kind, Message, Server};
+use ws_proto::handshake::{DeflateParams, OriginPolicy, check_request};
+use ws_proto::{
+    Assembler, Config, Connection, Deflater, Eof, Event, Inflater, Kind, Message, Server,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let Some(address) = std::env::args().nth(1) else {
-        return Err("usage: ws_echo ADDRESS, for example 127.0.0.1:9001".into());
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>();
+    let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
+    let (address, deflate) = match arguments[..] {
+        [address] => (address, false),
+        [address, "--deflate"] => (address, true),
+        _ => return Err("usage: ws_echo ADDRESS [--deflate], ADDRESS as in 127.0.0.1:9001".into()),
     };
-    let listener = TcpListener::bind(&address).await?;
+    let listener = TcpListener::bind(address).await?;
     println!("listening on {}", listener.local_addr()?);
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
         tokio::spawn(async move {
             let served = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(socket), hyper::service::service_fn(upgrade))
+                .serve_connection(
+                    TokioIo::new(socket),
+                    service_fn(|request| upgrade(request, deflate)),
+                )
                 .with_upgrades();
             if let Err(error) = served.await {
                 eprintln!("before the upgrade: {error}");
@@ -42,32 +52,49 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-async fn upgrade(mut request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
+async fn upgrade(
+    mut request: Request<Incoming>,
+    deflate: bool,
+) -> Result<Response<Empty<Bytes>>, Infallible> {
     let origin = OriginPolicy::Any {
         reason: "it echoes, and knows nothing worth stealing",
     };
     let headers = request.headers().iter();
     let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
     let headers = headers.collect::<Vec<_>>();
+    let agreed = if deflate {
+        DeflateParams::default().accept(headers.iter().copied())
+    } else {
+        None
+    };
     let mut response = Response::new(Empty::new());
-    let (status, fields) =
-        match check_request(request.method().as_str(), headers.into_iter(), &origin, &[]) {
-            Ok(accepted) => (101, owned(accepted.response_headers())),
-            Err(reject) => {
-                let fields = reject.response_headers().iter();
-                let fields = fields.map(|(name, value)| (*name, value.as_bytes()));
-                (reject.status(), owned(fields))
-            }
-        };
+    let (status, fields) = match check_request(
+        request.method().as_str(),
+        headers.iter().copied(),
+        &origin,
+        &[],
+    ) {
+        Ok(accepted) => (101, owned(accepted.response_headers())),
+        Err(reject) => {
+            let fields = reject.response_headers().iter();
+            let fields = fields.map(|(name, value)| (*name, value.as_bytes()));
+            (reject.status(), owned(fields))
+        }
+    };
     if let Ok(status) = status.try_into() {
         *response.status_mut() = status;
     }
     response.headers_mut().extend(fields);
     if status == 101 {
+        if let Some((_, field)) = &agreed {
+            let field = [("sec-websocket-extensions", &**field)];
+            response.headers_mut().extend(owned(field.into_iter()));
+        }
+        let agreed = agreed.map(|(agreed, _)| agreed);
         let upgraded = hyper::upgrade::on(&mut request);
         tokio::spawn(async move {
             match upgraded.await {
-                Ok(io) => match echo(TokioIo::new(io)).await {
+                Ok(io) => match echo(TokioIo::new(io), agreed).await {
                     Ok(()) => {}
                     Err(error) => eprintln!("{error}"),
                 },
@@ -89,15 +116,25 @@ fn owned<'a>(
 }
 
 /// Sends every message back whole, until the connection is closed.
-async fn echo(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+async fn echo(
+    mut io: impl AsyncRead + AsyncWrite + Unpin,
+    agreed: Option<DeflateParams>,
+) -> io::Result<()> {
     let start = Instant::now();
     let mut config = Config::default();
     config
         .max_frame(usize::MAX)
         .max_message(usize::MAX)
-        .max_fragments(u32::MAX);
+        .max_fragments(u32::MAX)
+        .compressed(agreed.is_some());
     let mut connection = Connection::<Server>::server(config);
     let mut assembler = Assembler::new(usize::MAX);
+    let mut deflater = None;
+    if let Some(agreed) = agreed {
+        let inflater = Inflater::new(agreed.client).max_ratio(u32::MAX);
+        assembler = assembler.inflating(inflater);
+        deflater = Some(Deflater::new(agreed.server));
+    }
     let mut buffer = vec![0; 64 * 1024];
     let mut out = Vec::new();
     while connection.closed().is_none() {
@@ -130,10 +167,15 @@ async fn echo(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
                 }
             };
             received = events.into_rest();
-            let sent = match &message {
-                Some(Message::Text(text)) => connection.send(Kind::Text, text.as_bytes(), &mut out),
-                Some(Message::Binary(bytes)) => connection.send(Kind::Binary, bytes, &mut out),
-                None => Ok(()),
+            let (kind, payload) = match &message {
+                Some(Message::Text(text)) => (Kind::Text, text.as_bytes()),
+                Some(Message::Binary(bytes)) => (Kind::Binary, &bytes[..]),
+                None => (Kind::Binary, &[][..]),
+            };
+            let sent = match &mut deflater {
+                _ if message.is_none() => Ok(()),
+                None => connection.send(kind, payload, &mut out),
+                Some(deflater) => connection.send_compressed(kind, payload, deflater, &mut out),
             };
             sent.map_err(io::Error::other)?;
             // After each event, so that every ping has its own pong: the suite counts them.
