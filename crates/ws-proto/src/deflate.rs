@@ -22,8 +22,8 @@ const STEP: usize = 16 * 1024;
 /// With context takeover it belongs to its connection: the peer's window must have seen exactly the
 /// messages that this one compressed, in this order. Without, one may serve many connections.
 ///
-/// It owns no heap until the first message. Then, with a window of 32 KiB, it owns about 300 KiB;
-/// with one of 512 bytes, about 170 KiB.
+/// It owns no heap until the first message. Then it owns what zlib-rs needs for the window, four times
+/// its size, and for hash tables and pending output, which no window makes smaller.
 pub struct Deflater {
     state: Option<Deflate>,
     side: DeflateSide,
@@ -120,7 +120,7 @@ impl fmt::Debug for Deflater {
 
 /// Inflates the messages that the peer compressed, for an [`Assembler`](crate::Assembler).
 ///
-/// It owns no heap until the first compressed message, then about 75 KiB with a window of 32 KiB.
+/// It owns no heap until the first compressed message, then the window and zlib-rs's code tables.
 /// If the peer agreed to no context takeover, all of it is freed after each message.
 pub struct Inflater {
     state: Option<Inflate>,
