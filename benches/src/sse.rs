@@ -201,9 +201,9 @@ pub fn owned(row: &Row) -> Answer {
     let mut answer = Answer::default();
     for chunk in &row.chunks {
         let mut items = decoder.push(chunk);
-        while let Some(item) = items.next() {
+        while let Some(item) = items.next_owned() {
             if let Item::Event(event) = item {
-                let event = std::hint::black_box(event.to_owned());
+                let event = std::hint::black_box(event);
                 answer.add(&event.event, &event.data);
             }
         }

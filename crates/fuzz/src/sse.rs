@@ -25,7 +25,26 @@ pub fn decode(input: &[u8]) {
     let size = usize::from(cut % 32) + 1;
     assert_eq!(read(decoder.clone(), stream.chunks(size), max_event), whole);
     let (head, tail) = stream.split_at(stream.len() * usize::from(*cut) / 256);
-    assert_eq!(read(decoder, [head, tail], max_event), whole);
+    assert_eq!(read(decoder.clone(), [head, tail], max_event), whole);
+    assert_eq!(read_owned(decoder, stream.chunks(size)), whole.0);
+}
+
+fn read_owned<'c>(
+    mut decoder: Decoder,
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+) -> Vec<String> {
+    let mut seen = Vec::new();
+    for chunk in chunks {
+        let mut items = decoder.push(chunk);
+        while let Some(item) = items.next_owned() {
+            if let Item::Event(event) = &item {
+                assert!(event.data.capacity() <= 2 * event.data.len() + 1);
+            }
+            // Alike, but for the name of the type.
+            seen.push(format!("{item:?}").replacen("(Event {", "(EventRef {", 1));
+        }
+    }
+    seen
 }
 
 fn read<'c>(

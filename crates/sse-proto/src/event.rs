@@ -6,12 +6,13 @@ use core::time::Duration;
 
 use crate::limits::Part;
 
-/// What a [`Decoder`](crate::Decoder) found in the stream.
+/// What a [`Decoder`](crate::Decoder) found in the stream. Its events are borrowed from the decoder,
+/// or owned if they were asked for by [`Items::next_owned`](crate::Items::next_owned).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Item<'a> {
+pub enum Item<'a, E = EventRef<'a>> {
     /// An event is complete.
-    Event(EventRef<'a>),
+    Event(E),
     /// A block without data set the last event ID. There is no event, but a client that resumes
     /// must do so from here.
     Id(&'a str),
@@ -45,7 +46,8 @@ pub struct EventRef<'a> {
 
 impl EventRef<'_> {
     /// Copies the event out of the decoder: one allocation for the data, one for an id and one for a
-    /// type other than `message`, where they are not empty.
+    /// type other than `message`, where they are not empty. If all events are to be owned,
+    /// [`Items::next_owned`](crate::Items::next_owned) copies less.
     #[must_use]
     pub fn to_owned(&self) -> Event {
         Event {

@@ -1,5 +1,8 @@
 //! Bytes as text.
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 /// `bytes` as text, if they are UTF-8.
 #[inline]
 #[expect(
@@ -13,6 +16,19 @@ pub(crate) fn utf8(bytes: &[u8]) -> Option<&str> {
         return Some(unsafe { str::from_utf8_unchecked(bytes) });
     }
     str::from_utf8(bytes).ok()
+}
+
+/// `bytes` as text, if they are UTF-8, or back.
+#[expect(
+    unsafe_code,
+    reason = "as in `utf8`: `String::from_utf8` would look a second time at what was looked at"
+)]
+pub(crate) fn into_utf8(bytes: Vec<u8>) -> Result<String, Vec<u8>> {
+    if utf8(&bytes).is_none() {
+        return Err(bytes);
+    }
+    // SAFETY: they are UTF-8, as was just checked.
+    Ok(unsafe { String::from_utf8_unchecked(bytes) })
 }
 
 /// What is left over of a multiple of 32 bytes, `<[u8]>::is_ascii` looks at one by one, which for a

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use sse_proto::{Decoder, EventRef, Item};
+use sse_proto::{Decoder, Event, EventRef, Item};
 
 struct Counting;
 
@@ -89,21 +89,64 @@ fn an_event_in_one_piece_is_borrowed_from_it_even_by_a_new_decoder() {
     }
 }
 
+/// As [`decode`], with owned events.
+fn take(decoder: &mut Decoder, stream: &[u8], size: usize, mut keep: impl FnMut(Event)) {
+    for chunk in stream.chunks(size) {
+        let mut items = decoder.push(chunk);
+        while let Some(item) = items.next_owned() {
+            if let Item::Event(event) = item {
+                keep(event);
+            }
+        }
+    }
+}
+
 #[test]
 fn an_owned_event_takes_one_allocation_and_one_more_for_a_type_and_for_an_id() {
     for (stream, expected) in [
         ("data: x\n\n", 1),
         ("data: \n\n", 0),
+        ("data\ndata: x\n\n", 1),
         ("event: t\ndata: x\n\n", 2),
         ("id: 7\nevent: t\ndata: x\n\n", 3),
     ] {
-        let mut decoder = Decoder::new();
-        decode(&mut decoder, stream.as_bytes(), stream.len(), |_| {});
-        let allocations = count(|| {
-            decode(&mut decoder, stream.as_bytes(), stream.len(), |event| {
-                drop(event.to_owned());
+        for size in [stream.len(), 9, 1] {
+            let mut decoder = Decoder::new();
+            // Twice, for the buffers of ids take turns.
+            decode(&mut decoder, stream.as_bytes(), size, |_| {});
+            decode(&mut decoder, stream.as_bytes(), size, |_| {});
+            let copying = count(|| {
+                decode(&mut decoder, stream.as_bytes(), size, |event| {
+                    drop(event.to_owned());
+                });
             });
-        });
-        assert_eq!(allocations, expected, "{stream:?}");
+            assert_eq!(copying, expected, "{stream:?} in chunks of {size} bytes");
+            let taking = count(|| take(&mut decoder, stream.as_bytes(), size, drop));
+            assert_eq!(taking, expected, "{stream:?} in chunks of {size} bytes");
+        }
     }
+}
+
+#[test]
+fn an_owned_event_that_was_gathered_takes_the_buffer_along_unless_it_is_far_too_large() {
+    let large = format!("data: {}\n\n", "x".repeat(1 << 20));
+    let mut decoder = Decoder::new();
+    let mut buffer = None;
+    decode(&mut decoder, large.as_bytes(), 1000, |event| {
+        buffer = Some(event.data.as_ptr());
+    });
+    // The same buffer is used again, and this time given away.
+    let mut taken = None;
+    let allocations = count(|| {
+        take(&mut decoder, large.as_bytes(), 1000, |event| {
+            taken = Some(event);
+        });
+    });
+    assert_eq!(allocations, 1);
+    assert_eq!(taken.map(|event| event.data.as_ptr()), buffer);
+
+    take(&mut decoder, b"data: small\n\n", 7, |event| {
+        assert_eq!(event.data, "small");
+        assert!(event.data.capacity() < 100, "{}", event.data.capacity());
+    });
 }

@@ -25,8 +25,16 @@ fn resilient(policy: Policy) -> Source<Policy> {
     source(Mode::Resilient(Resilience::new()), policy)
 }
 
-/// Pushes `chunk` and gives the data of its events.
+/// Pushes `chunk` and gives the data of its events, which are the same if they are owned.
 fn push(source: &mut Source<Policy>, chunk: &str) -> Vec<String> {
+    let mut taker = source.clone();
+    let mut taken = Vec::new();
+    let mut items = taker.push(chunk.as_bytes());
+    while let Some(item) = items.next_owned() {
+        if let Item::Event(event) = item {
+            taken.push(event.data);
+        }
+    }
     let mut events = Vec::new();
     let mut items = source.push(chunk.as_bytes());
     while let Some(item) = items.next() {
@@ -34,6 +42,8 @@ fn push(source: &mut Source<Policy>, chunk: &str) -> Vec<String> {
             events.push(event.data.to_owned());
         }
     }
+    assert_eq!(taken, events);
+    assert_eq!(taker.action(), source.action());
     events
 }
 

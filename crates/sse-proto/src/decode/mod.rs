@@ -5,11 +5,12 @@ mod line;
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
-use crate::event::{EventRef, Item};
+use crate::event::{Event, EventRef, Item};
 use crate::limits::{Limits, Part};
-use crate::text::utf8;
+use crate::text::{into_utf8, utf8};
 use line::Line;
 
 /// Reads an event stream in whatever pieces it arrives (HTML standard, section 9.2.6).
@@ -175,25 +176,15 @@ impl Decoder {
         self.retry
     }
 
-    fn item(&mut self, step: Step) -> Option<Item<'_>> {
+    /// What `step` led to; `event` gives the event out that was gathered.
+    fn item<'d, E>(
+        &'d mut self,
+        step: Step,
+        event: impl FnOnce(&'d mut Self) -> E,
+    ) -> Option<Item<'d, E>> {
         Some(match step {
             Step::Quiet => return None,
-            Step::Event => Item::Event(EventRef {
-                event: match &*self.event {
-                    "" => DEFAULT_TYPE,
-                    event => event,
-                },
-                // Decoded as a whole, this gives what decoding the stream would: no sequence
-                // reaches over the LF that ends a line.
-                data: match utf8(&self.data) {
-                    Some(data) => data,
-                    None => {
-                        self.replaced = String::from_utf8_lossy(&self.data).into_owned();
-                        &self.replaced
-                    }
-                },
-                id: &self.last_event_id,
-            }),
+            Step::Event => Item::Event(event(self)),
             Step::Id => Item::Id(&self.last_event_id),
             Step::Retry(delay) => Item::Retry(delay),
             Step::Comment => Item::Comment(&self.comment),
@@ -206,6 +197,48 @@ impl Decoder {
                 },
             },
         })
+    }
+
+    fn gathered(&mut self) -> EventRef<'_> {
+        EventRef {
+            event: match &*self.event {
+                "" => DEFAULT_TYPE,
+                event => event,
+            },
+            // Decoded as a whole, this gives what decoding the stream would: no sequence
+            // reaches over the LF that ends a line.
+            data: match utf8(&self.data) {
+                Some(data) => data,
+                None => {
+                    self.replaced = String::from_utf8_lossy(&self.data).into_owned();
+                    &self.replaced
+                }
+            },
+            id: &self.last_event_id,
+        }
+    }
+
+    /// As [`gathered`](Self::gathered). A buffer that the data fill at least by half is handed over
+    /// and a new one takes its place: one allocation, as for a copy, but nothing is copied. Of a
+    /// larger one, the event would hold on to more than twice its size.
+    fn take_gathered(&mut self) -> Event {
+        if self.data.len() < self.data.capacity() / 2 {
+            return self.gathered().to_owned();
+        }
+        match into_utf8(mem::take(&mut self.data)) {
+            Ok(data) => {
+                self.data = Vec::with_capacity(data.capacity());
+                // Without the data, what is gathered is the type and the id.
+                Event {
+                    data,
+                    ..self.gathered().to_owned()
+                }
+            }
+            Err(data) => {
+                self.data = data;
+                self.gathered().to_owned()
+            }
+        }
     }
 }
 
@@ -234,28 +267,68 @@ impl<'c> Items<'_, 'c> {
     )]
     #[inline]
     pub fn next(&mut self) -> Option<Item<'_>> {
+        match self.find() {
+            Found::Whole(event, data) => Some(Item::Event(EventRef {
+                event,
+                data,
+                id: &self.decoder.last_event_id,
+            })),
+            Found::Step(step) => self.decoder.item(step, Decoder::gathered),
+        }
+    }
+
+    /// As [`next`](Self::next), but events are owned; both may be called in turns. An event that the
+    /// decoder had to gather, because it arrived in several pieces or has several lines of data, is
+    /// not copied: it takes the decoder's buffer along, and the decoder makes itself another one of
+    /// the same capacity. The capacity of the data is at most about twice their length.
+    ///
+    /// ```
+    /// use sse_proto::{Decoder, Event, Item};
+    ///
+    /// let mut decoder = Decoder::new();
+    /// let mut events: Vec<Event> = Vec::new();
+    /// for chunk in ["data: hello\n\ndata: wor", "ld\n\n"] {
+    ///     let mut items = decoder.push(chunk.as_bytes());
+    ///     while let Some(item) = items.next_owned() {
+    ///         if let Item::Event(event) = item {
+    ///             events.push(event);
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(events[1].data, "world");
+    /// ```
+    #[inline]
+    pub fn next_owned(&mut self) -> Option<Item<'_, Event>> {
+        match self.find() {
+            Found::Whole(event, data) => {
+                let id = &self.decoder.last_event_id;
+                Some(Item::Event(EventRef { event, data, id }.to_owned()))
+            }
+            Found::Step(step) => self.decoder.item(step, Decoder::take_gathered),
+        }
+    }
+
+    /// Reads up to the next item, or to the end of the piece.
+    #[inline]
+    fn find(&mut self) -> Found<'c> {
         self.decoder.forget_dispatched();
         if self.decoder.line == Line::Data
             && let Some(step) = self.decoder.stream_data(&mut self.rest)
         {
-            return match step {
-                Step::Quiet => None,
-                step => self.decoder.item(step),
-            };
+            return Found::Step(step);
         }
         loop {
             if self.decoder.fresh
                 && let Some((event, data)) = self.decoder.whole_event(&mut self.rest)
             {
-                let id = &self.decoder.last_event_id;
-                return Some(Item::Event(EventRef { event, data, id }));
+                return Found::Whole(event, data);
             }
             if self.decoder.stopped || self.rest.is_empty() {
-                return None;
+                return Found::Step(Step::Quiet);
             }
             let step = self.decoder.advance(&mut self.rest);
             if !matches!(step, Step::Quiet) {
-                return self.decoder.item(step);
+                return Found::Step(step);
             }
         }
     }
@@ -274,6 +347,14 @@ pub enum Incomplete {
     No,
     /// The stream ended inside a block, which was dropped.
     Yes,
+}
+
+/// Where reading came to an end.
+enum Found<'c> {
+    /// At the end of an event that lies in the piece: its type and its data.
+    Whole(&'c str, &'c str),
+    /// At the end of anything else.
+    Step(Step),
 }
 
 /// What reading a line led to. Holds no borrow, so that reading can go on in a loop.

@@ -12,7 +12,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use crate::decode::{Decoder, Incomplete, Items};
-use crate::event::Item;
+use crate::event::{Event, EventRef, Item};
 use crate::headers;
 
 /// An `EventSource` without its sockets and timers (HTML standard, section 9.2): it is told what
@@ -355,15 +355,25 @@ impl<'c> SourceItems<'_, 'c> {
             return None;
         }
         let item = self.items.next()?;
-        if let Item::Event(event) = item {
+        if let Item::Event(EventRef { event, data, .. }) = item {
             *self.failures = 0;
-            match self.sentinel {
-                Some(Sentinel::Data(data)) if event.data == data => {
-                    *self.phase = Phase::Closed;
-                    return None;
-                }
-                Some(Sentinel::Event(name)) if event.event == name => *self.phase = Phase::Closed,
-                _ => {}
+            if !pass(self.phase, self.sentinel, event, data) {
+                return None;
+            }
+        }
+        Some(item)
+    }
+
+    /// As [`next`](Self::next), with events as [`Items::next_owned`] gives them.
+    pub fn next_owned(&mut self) -> Option<Item<'_, Event>> {
+        if !matches!(self.phase, Phase::Open { .. }) {
+            return None;
+        }
+        let item = self.items.next_owned()?;
+        if let Item::Event(Event { event, data, .. }) = &item {
+            *self.failures = 0;
+            if !pass(self.phase, self.sentinel, event, data) {
+                return None;
             }
         }
         Some(item)
@@ -373,6 +383,21 @@ impl<'c> SourceItems<'_, 'c> {
     #[must_use]
     pub const fn remaining(&self) -> &'c [u8] {
         self.items.remaining()
+    }
+}
+
+/// Closes the source if the event is the sentinel. False if there is nothing else to it.
+fn pass(phase: &mut Phase, sentinel: Option<Sentinel>, event: &str, data: &str) -> bool {
+    match sentinel {
+        Some(Sentinel::Data(end)) if data == end => {
+            *phase = Phase::Closed;
+            false
+        }
+        Some(Sentinel::Event(end)) if event == end => {
+            *phase = Phase::Closed;
+            true
+        }
+        _ => true,
     }
 }
 

@@ -70,7 +70,8 @@ impl<'v> Expected<'v> {
         if let Some(seed) = self.seed {
             decoder.seed_last_event_id(seed);
         }
-        let mut events = Vec::new();
+        let mut taker = decoder.clone();
+        let (mut events, mut taken) = (Vec::new(), Vec::new());
         for chunk in chunks {
             let mut items = decoder.push(chunk);
             while let Some(item) = items.next() {
@@ -78,10 +79,17 @@ impl<'v> Expected<'v> {
                     events.push(event.to_owned());
                 }
             }
+            let mut items = taker.push(chunk);
+            while let Some(item) = items.next_owned() {
+                if let Item::Event(event) = item {
+                    taken.push(event);
+                }
+            }
         }
         decoder.finish();
         let at = |what| format!("{how}: {what}");
         same(&at("events"), &events, &self.events)?;
+        same(&at("owned events"), &taken, &self.events)?;
         let last = decoder.last_event_id().to_owned();
         same(&at("last event ID"), &last, &self.last_event_id)?;
         let retry = decoder.retry().map(|delay| delay.as_millis());
