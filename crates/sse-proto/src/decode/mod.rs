@@ -267,7 +267,7 @@ impl<'c> Items<'_, 'c> {
     )]
     #[inline]
     pub fn next(&mut self) -> Option<Item<'_>> {
-        match self.find() {
+        match self.find()? {
             Found::Whole(event, data) => Some(Item::Event(EventRef {
                 event,
                 data,
@@ -299,7 +299,7 @@ impl<'c> Items<'_, 'c> {
     /// ```
     #[inline]
     pub fn next_owned(&mut self) -> Option<Item<'_, Event>> {
-        match self.find() {
+        match self.find()? {
             Found::Whole(event, data) => {
                 let id = &self.decoder.last_event_id;
                 Some(Item::Event(EventRef { event, data, id }.to_owned()))
@@ -308,27 +308,30 @@ impl<'c> Items<'_, 'c> {
         }
     }
 
-    /// Reads up to the next item, or to the end of the piece.
+    /// Reads up to the next item; `None` at the end of the piece.
     #[inline]
-    fn find(&mut self) -> Found<'c> {
+    fn find(&mut self) -> Option<Found<'c>> {
         self.decoder.forget_dispatched();
         if self.decoder.line == Line::Data
             && let Some(step) = self.decoder.stream_data(&mut self.rest)
         {
-            return Found::Step(step);
+            return match step {
+                Step::Quiet => None,
+                step => Some(Found::Step(step)),
+            };
         }
         loop {
             if self.decoder.fresh
                 && let Some((event, data)) = self.decoder.whole_event(&mut self.rest)
             {
-                return Found::Whole(event, data);
+                return Some(Found::Whole(event, data));
             }
             if self.decoder.stopped || self.rest.is_empty() {
-                return Found::Step(Step::Quiet);
+                return None;
             }
             let step = self.decoder.advance(&mut self.rest);
             if !matches!(step, Step::Quiet) {
-                return Found::Step(step);
+                return Some(Found::Step(step));
             }
         }
     }
