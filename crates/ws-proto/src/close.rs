@@ -112,6 +112,10 @@ pub struct Closed {
     pub sent: Option<CloseCode>,
     /// How it came to an end.
     pub ending: Ending,
+    /// How many bytes never left this end: control frames that were still queued, and what the
+    /// caller said of those handed out (see
+    /// [`Connection::handle_eof_unsent`](crate::Connection::handle_eof_unsent)).
+    pub unsent: u64,
 }
 
 impl Closed {

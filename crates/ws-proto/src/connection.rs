@@ -1,10 +1,11 @@
 //! One end of a connection: bytes in, events out, and what is to be sent.
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::close::{CloseCode, CloseFrame, Closed, Eof};
-use crate::config::Config;
-use crate::decoder::{Body, Decoder, Piece};
+use crate::config::{Config, Limits};
+use crate::decoder::{Body, Coding, Decoder, Demands, Piece};
 #[cfg(feature = "deflate")]
 use crate::deflate::Deflater;
 use crate::error::{ControlError, Rule, SendError, Violation};
@@ -22,8 +23,13 @@ use alloc::vec::Vec;
 ///
 /// Bytes go in through [`push`](Self::push), bytes come out of [`poll_transmit`](Self::poll_transmit)
 /// and [`send`](Self::send), time goes in as the time since an origin of the caller's choice, which
-/// must not go backwards. No call blocks, and none can be cancelled halfway. A connection is about
-/// 250 bytes (750 without the `alloc` feature) and, while idle, owns no heap.
+/// must not go backwards. No call blocks, and none can be cancelled halfway.
+///
+/// # Memory
+/// A server's connection is 96 bytes, a client's 96 and its source of masks, and it owns no heap
+/// while it is idle or receives data. A control frame that is queued or comes in pieces, and the
+/// closing handshake, take up to 700 bytes of heap until they are over. Without the `alloc` feature
+/// that room is inline.
 ///
 /// # Closing
 /// Either [`close`](Self::close), or a Close frame from the peer (answered at once with the same
@@ -39,18 +45,43 @@ use alloc::vec::Vec;
 #[derive(Debug)]
 pub struct Connection<R: Role> {
     role: R,
-    config: Config,
+    limits: Limits,
     decoder: Decoder,
     lifecycle: Lifecycle,
     /// When the message or frame that is not finished has to be.
-    message_deadline: Option<Duration>,
+    message_deadline: Deadline,
     /// How many pings and pongs arrived in which second; that wraps around.
     pings: u32,
     pings_second: u32,
+    /// Whether the peer may send compressed messages.
+    compressed: bool,
     /// The fragmented message being sent.
-    sending: Option<Kind>,
+    sending: Option<Coding>,
     #[cfg(feature = "alloc")]
     sending_utf8: Utf8,
+}
+
+/// A point in time, or none, in 8 bytes: nanoseconds, of which there are enough for 584 years.
+#[derive(Clone, Copy)]
+struct Deadline(u64);
+
+impl fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+impl Deadline {
+    const NEVER: Self = Self(u64::MAX);
+
+    fn at(time: Option<Duration>) -> Self {
+        time.and_then(|time| u64::try_from(time.as_nanos()).ok())
+            .map_or(Self::NEVER, Self)
+    }
+
+    fn get(self) -> Option<Duration> {
+        (self.0 < u64::MAX).then(|| Duration::from_nanos(self.0))
+    }
 }
 
 /// What a connection received.
@@ -118,12 +149,13 @@ impl<R: Role> Connection<R> {
     fn new(config: Config, role: R) -> Self {
         Self {
             role,
-            config,
-            decoder: Decoder::default(),
-            lifecycle: Lifecycle::new(R::CLOSES_TRANSPORT),
-            message_deadline: None,
+            limits: config.limits,
+            decoder: Decoder::new(),
+            lifecycle: Lifecycle::default(),
+            message_deadline: Deadline::NEVER,
             pings: 0,
             pings_second: 0,
+            compressed: config.compressed,
             sending: None,
             #[cfg(feature = "alloc")]
             sending_utf8: Utf8::new(),
@@ -159,7 +191,7 @@ impl<R: Role> Connection<R> {
 
     /// The next control frame that is due; like `poll_transmit`, one at a time and without heap.
     pub fn poll_control(&mut self) -> Option<ControlFrame> {
-        let (opcode, mut payload) = self.lifecycle.poll()?;
+        let (opcode, mut payload) = self.lifecycle.poll::<R>()?;
         let header = self.header(opcode, payload.len() as u64);
         if let Some(key) = header.mask {
             apply_mask(payload.as_mut_slice(), key, 0);
@@ -284,12 +316,13 @@ impl<R: Role> Connection<R> {
         if self.is_closing() {
             return Err(SendError::Closing);
         }
+        let coding = Coding::new(kind, false);
         let opcode = match self.sending {
             None => kind.into(),
-            Some(begun) if begun == kind => OpCode::Continuation,
+            Some(begun) if begun == coding => OpCode::Continuation,
             Some(_) => return Err(SendError::KindChanged),
         };
-        self.sending = (fragment == Fragment::More).then_some(kind);
+        self.sending = (fragment == Fragment::More).then_some(coding);
         let mut header = self.header(opcode, len);
         header.fin = fragment == Fragment::Last;
         Ok(header)
@@ -306,7 +339,7 @@ impl<R: Role> Connection<R> {
         if payload.len() > 125 {
             return Err(ControlError::TooLong);
         }
-        self.lifecycle.ping.set(payload);
+        self.lifecycle.set_ping(payload);
         Ok(())
     }
 
@@ -333,7 +366,8 @@ impl<R: Role> Connection<R> {
         if reason.len() > 123 {
             return Err(ControlError::TooLong);
         }
-        self.lifecycle.close(code, reason, self.deadline(now));
+        let deadline = self.limits.close_deadline(now);
+        self.lifecycle.close(code, reason, deadline);
         Ok(())
     }
 
@@ -341,7 +375,7 @@ impl<R: Role> Connection<R> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
         if self.lifecycle.is_open() {
-            self.message_deadline
+            self.message_deadline.get()
         } else {
             self.lifecycle.deadline()
         }
@@ -351,21 +385,24 @@ impl<R: Role> Connection<R> {
     /// Close frame is queued then, and [`closed`](Self::closed) will tell
     /// [`Rule::MessageTimeout`]. Does nothing before its time.
     pub fn handle_timeout(&mut self, now: Duration) {
-        if self.lifecycle.is_open()
-            && self
-                .message_deadline
-                .is_some_and(|deadline| now >= deadline)
-        {
-            self.lifecycle
-                .fail(Rule::MessageTimeout, self.deadline(now));
+        if self.lifecycle.is_open() && self.message_deadline.get().is_some_and(|due| now >= due) {
+            let deadline = self.limits.close_deadline(now);
+            self.lifecycle.fail::<R>(Rule::MessageTimeout, deadline);
         } else {
-            self.lifecycle.handle_timeout(now);
+            self.lifecycle.handle_timeout::<R>(now);
         }
     }
 
     /// The transport ended: nothing more will arrive, nothing more can be sent.
     pub fn handle_eof(&mut self, how: Eof) {
-        self.lifecycle.handle_eof(how);
+        self.handle_eof_unsent(how, 0);
+    }
+
+    /// The transport ended like this, and so many of the bytes handed out were not written to it:
+    /// they are added to [`Closed::unsent`]. After a close it may be called, once, for the number
+    /// alone.
+    pub fn handle_eof_unsent(&mut self, how: Eof, unsent: u64) {
+        self.lifecycle.handle_eof::<R>(how, unsent);
     }
 
     /// How the connection ended, once it did. What [`poll_transmit`](Self::poll_transmit) gave
@@ -384,9 +421,9 @@ impl<R: Role> Connection<R> {
     /// Notes how far the bytes that were decoded reach.
     fn note_progress(&mut self, now: Duration) {
         if !self.decoder.is_unfinished() || !self.lifecycle.is_open() {
-            self.message_deadline = None;
-        } else if self.message_deadline.is_none() {
-            self.message_deadline = now.checked_add(self.config.message_timeout);
+            self.message_deadline = Deadline::NEVER;
+        } else if self.message_deadline.get().is_none() {
+            self.message_deadline = Deadline::at(self.limits.message_deadline(now));
         }
     }
 
@@ -398,14 +435,10 @@ impl<R: Role> Connection<R> {
             (self.pings_second, self.pings) = (second, 0);
         }
         self.pings = self.pings.saturating_add(1);
-        if self.pings > self.config.max_pings {
+        if self.pings > self.limits.max_pings {
             return Err(Rule::TooManyPings);
         }
         Ok(())
-    }
-
-    fn deadline(&self, now: Duration) -> Duration {
-        now.saturating_add(self.config.close_timeout)
     }
 
     fn header(&mut self, opcode: OpCode, len: u64) -> Header {
@@ -451,7 +484,8 @@ impl<'b, R: Role> Events<'_, 'b, R> {
     pub fn next(&mut self) -> Option<Result<Event<'_>, Violation>> {
         loop {
             let Connection {
-                config,
+                limits,
+                compressed,
                 decoder,
                 lifecycle,
                 ..
@@ -461,7 +495,12 @@ impl<'b, R: Role> Events<'_, 'b, R> {
                 return None;
             }
             let is_open = lifecycle.is_open();
-            let piece = decoder.next(&mut self.rest, config, R::RECEIVES_MASKED);
+            let demands = Demands {
+                limits,
+                masked: R::RECEIVES_MASKED,
+                compressed: *compressed,
+            };
+            let piece = decoder.next(&mut self.rest, demands, lifecycle);
             self.connection.note_progress(self.now);
             match piece {
                 Ok(None) => return None,
@@ -471,11 +510,7 @@ impl<'b, R: Role> Events<'_, 'b, R> {
                 }
                 // Once this end has said Close, only the peer's Close has an effect.
                 Ok(Some(_)) => {}
-                Err(rule) => {
-                    let deadline = self.connection.deadline(self.now);
-                    self.connection.lifecycle.fail(rule, deadline);
-                    return Some(Err(rule.into()));
-                }
+                Err(rule) => return Some(Err(self.fail(rule))),
             }
         }
     }
@@ -486,34 +521,43 @@ impl<'b, R: Role> Events<'_, 'b, R> {
         self.rest
     }
 
+    fn fail(&mut self, rule: Rule) -> Violation {
+        let Connection {
+            limits, lifecycle, ..
+        } = &mut *self.connection;
+        lifecycle.fail::<R>(rule, limits.close_deadline(self.now));
+        rule.into()
+    }
+
     fn control(&mut self, opcode: OpCode, body: Body<'b>) -> Result<Event<'_>, Violation> {
-        let deadline = self.connection.deadline(self.now);
         if opcode != OpCode::Close
             && let Err(rule) = self.connection.count_ping(self.now)
         {
-            self.connection.lifecycle.fail(rule, deadline);
-            return Err(rule.into());
+            return Err(self.fail(rule));
         }
-        let Connection {
-            decoder, lifecycle, ..
-        } = &mut *self.connection;
-        let payload = decoder.payload(body);
-        match opcode {
-            OpCode::Ping => {
-                lifecycle.pong.set(payload);
-                Ok(Event::Ping(payload))
+        let whole = match body {
+            Body::Whole(payload) => Some(payload),
+            Body::Gathered => None,
+        };
+        if opcode == OpCode::Ping {
+            self.connection.lifecycle.set_pong(whole);
+        }
+        if opcode == OpCode::Close {
+            let payload = whole.unwrap_or_else(|| self.connection.lifecycle.gathered());
+            match CloseFrame::parse(payload).map(|frame| frame.code) {
+                Ok(code) => {
+                    let deadline = self.connection.limits.close_deadline(self.now);
+                    let lifecycle = &mut self.connection.lifecycle;
+                    lifecycle.receive_close::<R>(code, deadline);
+                }
+                Err(rule) => return Err(self.fail(rule)),
             }
-            OpCode::Close => match CloseFrame::parse(payload) {
-                Ok(frame) => {
-                    lifecycle.receive_close(frame.code, deadline);
-                    Ok(Event::Close(frame))
-                }
-                Err(rule) => {
-                    lifecycle.fail(rule, deadline);
-                    Err(rule.into())
-                }
-            },
-            _ => Ok(Event::Pong(payload)),
         }
+        let payload = whole.unwrap_or_else(|| self.connection.lifecycle.gathered());
+        Ok(match opcode {
+            OpCode::Ping => Event::Ping(payload),
+            OpCode::Close => Event::Close(CloseFrame::parse(payload)?),
+            _ => Event::Pong(payload),
+        })
     }
 }

@@ -2,56 +2,77 @@
 
 use core::mem;
 
-use crate::config::Config;
+use crate::config::Limits;
 use crate::connection::Chunk;
 use crate::error::Rule;
 use crate::frame::{self, Expect, Header, HeaderBytes, Kind, Next, OpCode, Parsed};
+use crate::lifecycle::Lifecycle;
 use crate::mask::{apply_mask, rotated};
-use crate::slot::Slot;
 use crate::utf8::Utf8;
 
-/// Frames out of bytes. What a cut leaves over is kept inside: a header of at most 13 bytes, a
-/// control payload of at most 124, the head of a character of at most 3.
-#[derive(Debug, Default)]
+/// Frames out of bytes, in 32 bytes. What a cut leaves over is kept: a header of at most 13 bytes
+/// and the head of a character of at most 3 in here, a control payload of at most 124 in the
+/// [`Lifecycle`].
+#[derive(Debug)]
 pub(crate) struct Decoder {
-    /// The header so far, if it came in pieces. Empty while `frame` is set.
-    header: HeaderBytes,
-    /// The frame whose payload comes next.
-    frame: Option<Frame>,
-    /// The message to be continued, while `frame` is not a fragment of it.
-    message: Option<Message>,
-    /// The payload of a control frame that came in pieces.
-    control: Slot,
-}
-
-#[derive(Debug)]
-struct Frame {
-    content: Content,
-    fin: bool,
-    /// How much of the payload is still to come.
-    remaining: u64,
-    /// Turned so that it begins at the next byte of the payload.
-    mask: Option<[u8; 4]>,
-}
-
-#[derive(Debug)]
-enum Content {
-    Control(OpCode),
-    Data(Message),
-}
-
-#[derive(Debug)]
-struct Message {
-    kind: Kind,
-    /// Payload bytes announced by the headers so far; at most `max_message`.
+    state: State,
+    /// Payload bytes of the message that its headers announced so far; at most `max_message`.
     len: u64,
-    /// Frames so far; at most `max_fragments`.
+    /// Frames of the message so far; at most `max_fragments`.
     fragments: u32,
-    /// Whether a chunk of it was given out.
-    begun: bool,
-    /// Whether the payload is to be inflated.
-    compressed: bool,
+    /// What the message is, if there is one.
+    message: Option<Coding>,
+    /// How far its text was validated.
     utf8: Utf8,
+}
+
+/// What comes next.
+#[derive(Debug)]
+enum State {
+    /// A header, of which this has come.
+    Header(HeaderBytes),
+    /// The payload of a frame.
+    Payload {
+        /// How much of it is still to come.
+        remaining: u64,
+        /// Turned so that it begins at the next byte of the payload.
+        mask: [u8; 4],
+        opcode: OpCode,
+        fin: bool,
+        /// Whether no chunk of the message was given out.
+        first: bool,
+    },
+}
+
+/// What a message is, and how it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Text,
+    Binary,
+    DeflatedText,
+    DeflatedBinary,
+}
+
+impl Coding {
+    pub(crate) const fn new(kind: Kind, compressed: bool) -> Self {
+        match (kind, compressed) {
+            (Kind::Text, false) => Self::Text,
+            (Kind::Binary, false) => Self::Binary,
+            (Kind::Text, true) => Self::DeflatedText,
+            (Kind::Binary, true) => Self::DeflatedBinary,
+        }
+    }
+
+    pub(crate) const fn kind(self) -> Kind {
+        match self {
+            Self::Text | Self::DeflatedText => Kind::Text,
+            Self::Binary | Self::DeflatedBinary => Kind::Binary,
+        }
+    }
+
+    pub(crate) const fn is_compressed(self) -> bool {
+        matches!(self, Self::DeflatedText | Self::DeflatedBinary)
+    }
 }
 
 /// Something whole enough to act upon.
@@ -66,178 +87,173 @@ pub(crate) enum Piece<'b> {
 pub(crate) enum Body<'b> {
     /// In the input.
     Whole(&'b [u8]),
-    /// In the decoder, until the next call of [`Decoder::next`].
+    /// In the lifecycle, until the next call of [`Decoder::next`].
     Gathered,
 }
 
+/// What a connection demands of frames.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demands<'c> {
+    pub(crate) limits: &'c Limits,
+    pub(crate) masked: bool,
+    pub(crate) compressed: bool,
+}
+
 impl Decoder {
+    pub(crate) const fn new() -> Self {
+        Self {
+            state: State::Header(HeaderBytes::new()),
+            len: 0,
+            fragments: 0,
+            message: None,
+            utf8: Utf8::new(),
+        }
+    }
+
     /// Takes the next piece off the front of `input`; `None` when that is used up.
     pub(crate) fn next<'b>(
         &mut self,
         input: &mut &'b mut [u8],
-        config: &Config,
-        masked: bool,
+        demands: Demands<'_>,
+        lifecycle: &mut Lifecycle,
     ) -> Result<Option<Piece<'b>>, Rule> {
-        let mut frame = match self.frame.take() {
-            Some(frame) => frame,
-            None => {
-                self.control.clear();
-                match self.read_header(input, config, masked)? {
-                    Some(header) => self.begin(&header)?,
-                    None => return Ok(None),
-                }
+        if let State::Header(_) = self.state {
+            lifecycle.drop_gathered();
+            match self.read_header(input, demands)? {
+                Some(header) => self.begin(&header),
+                None => return Ok(None),
             }
+        }
+        let State::Payload {
+            remaining,
+            mask,
+            opcode,
+            fin,
+            first,
+        } = &mut self.state
+        else {
+            return Ok(None);
         };
-        if frame.remaining > 0 && input.is_empty() {
-            self.frame = Some(frame);
+        if *remaining > 0 && input.is_empty() {
             return Ok(None);
         }
 
-        let payload = split_off(
-            input,
-            usize::try_from(frame.remaining).unwrap_or(usize::MAX),
-        );
-        if let Some(key) = &mut frame.mask {
-            let phase = apply_mask(payload, *key, 0);
-            *key = rotated(*key, phase);
+        let payload = split_off(input, usize::try_from(*remaining).unwrap_or(usize::MAX));
+        if demands.masked {
+            let phase = apply_mask(payload, *mask, 0);
+            *mask = rotated(*mask, phase);
         }
         let payload = &*payload;
-        frame.remaining -= payload.len() as u64;
-        let ended = frame.remaining == 0;
+        *remaining -= payload.len() as u64;
+        let (ended, opcode, fin) = (*remaining == 0, *opcode, *fin);
+        let first = mem::replace(first, false);
+        if ended {
+            self.state = State::Header(HeaderBytes::new());
+        }
 
-        match frame.content {
-            Content::Control(opcode) if ended && self.control.as_slice().is_empty() => {
-                Ok(Some(Piece::Control(opcode, Body::Whole(payload))))
+        if opcode.is_control() {
+            if ended && lifecycle.gathered().is_empty() {
+                return Ok(Some(Piece::Control(opcode, Body::Whole(payload))));
             }
-            Content::Control(opcode) => {
-                self.control.append(payload);
-                if ended {
-                    return Ok(Some(Piece::Control(opcode, Body::Gathered)));
-                }
-                self.frame = Some(frame);
-                Ok(None)
-            }
-            Content::Data(mut message) => {
-                let chunk = message.chunk(payload, ended && frame.fin)?;
-                if !ended {
-                    let content = Content::Data(message);
-                    self.frame = Some(Frame { content, ..frame });
-                } else if !frame.fin {
-                    self.message = Some(message);
-                }
-                Ok(Some(Piece::Data(chunk)))
+            lifecycle.gather(payload);
+            return Ok(ended.then_some(Piece::Control(opcode, Body::Gathered)));
+        }
+        let coding = self.message.ok_or(Rule::UnexpectedContinuation)?;
+        let last = ended && fin;
+        if coding == Coding::Text {
+            self.utf8.push(payload).map_err(|_| Rule::InvalidUtf8)?;
+            if last {
+                self.utf8.finish().map_err(|_| Rule::InvalidUtf8)?;
             }
         }
+        if last {
+            self.message = None;
+        }
+        Ok(Some(Piece::Data(Chunk {
+            kind: coding.kind(),
+            payload,
+            compressed: coding.is_compressed(),
+            first,
+            last,
+        })))
     }
 
     /// Whether the bytes so far end within a message or a frame.
     pub(crate) fn is_unfinished(&self) -> bool {
-        self.message.is_some() || self.frame.is_some() || !self.header.is_empty()
-    }
-
-    /// The payload of the control frame last returned.
-    pub(crate) fn payload<'a>(&'a self, body: Body<'a>) -> &'a [u8] {
-        match body {
-            Body::Whole(payload) => payload,
-            Body::Gathered => self.control.as_slice(),
-        }
+        let within_frame = match &self.state {
+            State::Header(bytes) => !bytes.is_empty(),
+            State::Payload { .. } => true,
+        };
+        within_frame || self.message.is_some()
     }
 
     fn read_header(
         &mut self,
         input: &mut &mut [u8],
-        config: &Config,
-        masked: bool,
+        demands: Demands<'_>,
     ) -> Result<Option<Header>, Rule> {
-        let expect = self.expect(config, masked);
-        if self.header.is_empty()
+        let expect = self.expect(demands);
+        let State::Header(begun) = &mut self.state else {
+            return Ok(None);
+        };
+        if begun.is_empty()
             && let Parsed::Done { header, used } = frame::parse(input, &expect)?
         {
             split_off(input, used);
             return Ok(Some(header));
         }
         loop {
-            match frame::parse(&self.header, &expect)? {
-                Parsed::Done { header, .. } => {
-                    self.header.clear();
-                    return Ok(Some(header));
-                }
+            match frame::parse(begun, &expect)? {
+                Parsed::Done { header, .. } => return Ok(Some(header)),
                 Parsed::Need(len) => {
-                    let more = split_off(input, len - self.header.len());
+                    let more = split_off(input, len - begun.len());
                     if more.is_empty() {
                         return Ok(None);
                     }
-                    self.header.push(more);
+                    begun.push(more);
                 }
             }
         }
     }
 
-    fn expect(&self, config: &Config, masked: bool) -> Expect {
-        let (next, len) = match &self.message {
+    fn expect(&self, demands: Demands<'_>) -> Expect {
+        let limits = demands.limits;
+        let (next, len) = match self.message {
             None => (Next::Start, 0),
-            Some(message) if message.fragments < config.max_fragments => {
-                (Next::Continuation, message.len)
-            }
-            Some(message) => (Next::Nothing, message.len),
+            Some(_) if self.fragments < limits.max_fragments => (Next::Continuation, self.len),
+            Some(_) => (Next::Nothing, self.len),
         };
         Expect {
-            masked: Some(masked),
-            compressed: config.compressed,
+            masked: Some(demands.masked),
+            compressed: demands.compressed,
             next,
-            max_frame: config.max_frame,
-            max_growth: config.max_message.saturating_sub(len),
+            max_frame: limits.max_frame,
+            max_growth: limits.max_message.saturating_sub(len),
         }
     }
 
-    fn begin(&mut self, header: &Header) -> Result<Frame, Rule> {
-        let content = match header.opcode {
-            OpCode::Text => Content::Data(Message::new(Kind::Text, header)),
-            OpCode::Binary => Content::Data(Message::new(Kind::Binary, header)),
-            OpCode::Continuation => {
-                let mut message = self.message.take().ok_or(Rule::UnexpectedContinuation)?;
-                message.len += header.len;
-                message.fragments += 1;
-                Content::Data(message)
-            }
-            control => Content::Control(control),
+    /// A frame begins with a header that was judged.
+    fn begin(&mut self, header: &Header) {
+        let kind = match header.opcode {
+            OpCode::Text => Some(Kind::Text),
+            OpCode::Binary => Some(Kind::Binary),
+            _ => None,
         };
-        Ok(Frame {
-            content,
-            fin: header.fin,
+        if let Some(kind) = kind {
+            self.message = Some(Coding::new(kind, header.rsv1));
+            (self.len, self.fragments) = (header.len, 1);
+            self.utf8 = Utf8::new();
+        } else if header.opcode == OpCode::Continuation {
+            self.len += header.len;
+            self.fragments += 1;
+        }
+        self.state = State::Payload {
             remaining: header.len,
-            mask: header.mask,
-        })
-    }
-}
-
-impl Message {
-    const fn new(kind: Kind, header: &Header) -> Self {
-        Self {
-            kind,
-            len: header.len,
-            fragments: 1,
-            begun: false,
-            compressed: header.rsv1,
-            utf8: Utf8::new(),
-        }
-    }
-
-    fn chunk<'b>(&mut self, payload: &'b [u8], last: bool) -> Result<Chunk<'b>, Rule> {
-        if self.kind == Kind::Text && !self.compressed {
-            self.utf8.push(payload).map_err(|_| Rule::InvalidUtf8)?;
-            if last {
-                self.utf8.finish().map_err(|_| Rule::InvalidUtf8)?;
-            }
-        }
-        let first = !mem::replace(&mut self.begun, true);
-        Ok(Chunk {
-            kind: self.kind,
-            payload,
-            compressed: self.compressed,
-            first,
-            last,
-        })
+            mask: header.mask.unwrap_or_default(),
+            opcode: header.opcode,
+            fin: header.fin,
+            first: kind.is_some(),
+        };
     }
 }
 

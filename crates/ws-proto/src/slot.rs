@@ -5,8 +5,7 @@ use crate::inline::InlineBytes;
 /// The payload of a control frame (RFC 6455 section 5.5).
 pub(crate) type ControlPayload = InlineBytes<125>;
 
-// Three slots of 126 bytes would quadruple an idle connection, so they live on the heap while they
-// are in use, where there is a heap.
+// Most slots are empty most of the time, so each has its payload on the heap, where there is a heap.
 #[cfg(feature = "alloc")]
 type Stored = alloc::boxed::Box<ControlPayload>;
 #[cfg(not(feature = "alloc"))]
@@ -38,6 +37,11 @@ impl Slot {
             Some(stored) => stored.as_slice(),
             None => &[],
         }
+    }
+
+    /// Whether there is no payload, not even one of no bytes.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     pub(crate) fn take(&mut self) -> Option<ControlPayload> {

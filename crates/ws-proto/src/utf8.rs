@@ -9,8 +9,8 @@ use crate::inline::InlineBytes;
 /// A character cut by the end of a piece is carried over, so a piece may end anywhere.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Utf8 {
-    /// A proper prefix of one character: at most 3 bytes between calls.
-    carry: InlineBytes<4>,
+    /// A proper prefix of one character, and zeros, which are in no such prefix.
+    carry: [u8; 3],
 }
 
 /// The bytes are not UTF-8.
@@ -19,30 +19,25 @@ pub(crate) struct InvalidUtf8;
 
 impl Utf8 {
     pub(crate) const fn new() -> Self {
-        Self {
-            carry: InlineBytes::new(),
-        }
+        Self { carry: [0; 3] }
     }
 
     pub(crate) fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
-        while !self.carry.is_empty() {
+        while self.is_cut() {
             let Some((first, rest)) = piece.split_first() else {
                 return Ok(());
             };
-            self.carry.push(&[*first]);
+            self.complete(*first)?;
             piece = rest;
-            match str::from_utf8(&self.carry) {
-                Ok(_) => self.carry.clear(),
-                Err(error) if error.error_len().is_some() => return Err(InvalidUtf8),
-                Err(_) => {}
-            }
         }
         match str::from_utf8(piece) {
             Ok(_) => Ok(()),
             Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
             Err(error) => {
-                self.carry
-                    .push(piece.get(error.valid_up_to()..).unwrap_or_default());
+                let prefix = piece.get(error.valid_up_to()..).unwrap_or_default();
+                for (to, byte) in self.carry.iter_mut().zip(prefix) {
+                    *to = *byte;
+                }
                 Ok(())
             }
         }
@@ -50,10 +45,32 @@ impl Utf8 {
 
     /// The text ends here.
     pub(crate) fn finish(&self) -> Result<(), InvalidUtf8> {
-        if self.carry.is_empty() {
-            Ok(())
-        } else {
+        if self.is_cut() {
             Err(InvalidUtf8)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.carry != [0; 3]
+    }
+
+    /// Takes one more byte of the character that was cut.
+    fn complete(&mut self, byte: u8) -> Result<(), InvalidUtf8> {
+        let mut character = InlineBytes::<4>::new();
+        character.push(self.carry.split(|byte| *byte == 0).next().unwrap_or(&[]));
+        character.push(&[byte]);
+        self.carry = [0; 3];
+        match str::from_utf8(&character) {
+            Ok(_) => Ok(()),
+            Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
+            Err(_) => {
+                for (to, byte) in self.carry.iter_mut().zip(&*character) {
+                    *to = *byte;
+                }
+                Ok(())
+            }
         }
     }
 }

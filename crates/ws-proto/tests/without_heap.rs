@@ -98,3 +98,9 @@ fn the_opcodes_are_those_of_rfc_6455_section_5_2() {
         assert_eq!(opcode.is_control(), number >= 8);
     }
 }
+
+#[cfg(not(feature = "alloc"))]
+#[test]
+fn without_heap_the_room_for_control_frames_is_inline() {
+    assert!(size_of::<Connection<ws_proto::Server>>() <= 700);
+}

@@ -36,7 +36,21 @@ fn closed(initiator: Initiator, code: u16, said: Option<u16>, ending: Ending) ->
         code: code.into(),
         sent,
         ending,
+        unsent: 0,
     })
+}
+
+impl Step {
+    /// The end, with so many bytes that never left.
+    fn unsent(self, bytes: u64) -> Self {
+        match self {
+            Self::Closed(mut closed) => {
+                closed.unsent = bytes;
+                Self::Closed(closed)
+            }
+            other => panic!("not the end: {other:?}"),
+        }
+    }
 }
 
 /// One end and what it has to tell.
@@ -280,11 +294,9 @@ fn a_close_frame_that_could_not_be_sent_in_time_was_not_sent() {
     pair.deliver_to_server();
     pair.wait(TIMEOUT);
     assert_eq!(transmit(&mut pair.server.connection), [], "it is too late");
+    let end = closed(Initiator::Remote, 1000, None, Ending::TimedOut);
     pair.expect(
-        &[
-            received(1000, ""),
-            closed(Initiator::Remote, 1000, None, Ending::TimedOut),
-        ],
+        &[received(1000, ""), end.unsent(4)],
         &[
             sent(1000, ""),
             closed(Initiator::Local, 1006, Some(1000), Ending::TimedOut),
@@ -309,6 +321,7 @@ fn a_server_that_keeps_the_transport_open_cannot_keep_the_client() {
             code: CloseCode::NORMAL,
             sent: Some(CloseCode::NORMAL),
             ending: Ending::Clean,
+            unsent: 0,
         })
     );
 }
@@ -352,7 +365,7 @@ fn a_transport_that_ends_before_the_answer_was_sent_is_not_clean() {
         &[sent(1000, "")],
         &[
             received(1000, ""),
-            closed(Initiator::Remote, 1000, None, Ending::Transport(Eof::Reset)),
+            closed(Initiator::Remote, 1000, None, Ending::Transport(Eof::Reset)).unsent(8),
         ],
     );
 }
@@ -545,6 +558,38 @@ fn a_client_masks_its_control_frames_too() {
         read(&mut crate::server(), &[&sent]),
         [ping(b"ping"), close(1000, "bye")]
     );
+}
+
+#[test]
+fn bytes_that_never_left_are_counted_those_queued_here_and_those_of_the_caller() {
+    let unsent = |connection: &Connection<_>| connection.closed().map(|closed| closed.unsent);
+    // A server: the pong, a ping and the Close frame are still queued.
+    let mut server = crate::server();
+    read(&mut server, &[&masked(true, OpCode::Ping, b"pong")]);
+    server.ping(b"").unwrap();
+    server.close(CloseCode::NORMAL, "bye", TIMEOUT).unwrap();
+    server.handle_eof_unsent(Eof::Reset, 1000);
+    assert_eq!(unsent(&server), Some(6 + 2 + 7 + 1000));
+    assert_eq!(transmit(&mut server), [], "it is too late");
+
+    // What was handed out is not queued any more; whether it was written only the caller knows, and
+    // may learn it after both Close frames.
+    let mut server = crate::server();
+    read(&mut server, &[&masked(true, OpCode::Close, b"\x03\xe8")]);
+    assert_eq!(transmit(&mut server).len(), 4);
+    assert_eq!(unsent(&server), Some(0));
+    server.handle_eof_unsent(Eof::Reset, 4);
+    assert_eq!(unsent(&server), Some(4));
+    assert_eq!(
+        server.closed().map(|closed| closed.ending),
+        Some(Ending::Clean)
+    );
+
+    // The frames of a client have a mask.
+    let mut client = crate::client();
+    client.close(CloseCode::NORMAL, "", TIMEOUT).unwrap();
+    client.handle_eof(Eof::Truncated);
+    assert_eq!(client.closed().map(|closed| closed.unsent), Some(8));
 }
 
 #[test]
