@@ -6,9 +6,7 @@ use core::time::Duration;
 use crate::close::{CloseCode, CloseFrame, Closed, Eof};
 use crate::config::{Config, Limits};
 use crate::decoder::{Body, Coding, Decoder, Demands, Piece};
-#[cfg(feature = "deflate")]
-use crate::deflate::Deflater;
-use crate::error::{ControlError, Rule, SendError, Violation};
+use crate::error::{ControlError, Rule, Violation};
 use crate::frame::{Header, Kind, OpCode};
 use crate::inline::InlineBytes;
 use crate::lifecycle::Lifecycle;
@@ -56,9 +54,9 @@ pub struct Connection<R: Role> {
     /// Whether the peer may send compressed messages.
     compressed: bool,
     /// The fragmented message being sent.
-    sending: Option<Coding>,
+    pub(crate) sending: Option<Coding>,
     #[cfg(feature = "alloc")]
-    sending_utf8: Utf8,
+    pub(crate) sending_utf8: Utf8,
 }
 
 /// A point in time, or none, in 8 bytes: nanoseconds, of which there are enough for 584 years.
@@ -115,15 +113,6 @@ pub struct Chunk<'b> {
     pub first: bool,
     /// Whether the message ends here.
     pub last: bool,
-}
-
-/// Whether a fragmented message goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fragment {
-    /// More fragments follow.
-    More,
-    /// This is the last one.
-    Last,
 }
 
 /// A control frame as bytes, ready to be sent: at most 131.
@@ -200,132 +189,6 @@ impl<R: Role> Connection<R> {
         frame.push(&header.encode());
         frame.push(&payload);
         Some(frame)
-    }
-
-    /// Appends a whole message as one frame to `out`, after the control frames that are due.
-    ///
-    /// # Errors
-    /// [`SendError`] says why nothing was written; the text of a text message is validated.
-    #[cfg(feature = "alloc")]
-    pub fn send(&mut self, kind: Kind, payload: &[u8], out: &mut Vec<u8>) -> Result<(), SendError> {
-        if kind == Kind::Text && core::str::from_utf8(payload).is_err() {
-            return Err(SendError::InvalidUtf8);
-        }
-        let header = self.start_message(kind, payload.len() as u64)?;
-        self.write(&header, payload, out);
-        Ok(())
-    }
-
-    /// Appends a whole message as one frame to `out` like [`send`](Self::send), compressed by the
-    /// connection's own `deflater` (RFC 7692). Only after permessage-deflate was agreed on. What is not
-    /// worth compressing goes through `send`: both may be mixed freely.
-    ///
-    /// # Errors
-    /// [`SendError`] says why nothing was written; `deflater` then was not touched, except by
-    /// [`SendError::Compression`].
-    #[cfg(feature = "deflate")]
-    pub fn send_compressed(
-        &mut self,
-        kind: Kind,
-        payload: &[u8],
-        deflater: &mut Deflater,
-        out: &mut Vec<u8>,
-    ) -> Result<(), SendError> {
-        if kind == Kind::Text && core::str::from_utf8(payload).is_err() {
-            return Err(SendError::InvalidUtf8);
-        }
-        let mut header = self.start_message(kind, 0)?;
-        self.poll_transmit(out);
-        let start = out.len();
-        if deflater.deflate(payload, out).is_err() {
-            out.truncate(start);
-            return Err(SendError::Compression);
-        }
-        header.rsv1 = true;
-        header.len = (out.len() - start) as u64;
-        if let (Some(key), Some(masked)) = (header.mask, out.get_mut(start..)) {
-            apply_mask(masked, key, 0);
-        }
-        // Its length was not known before; moving what is already small costs less than a buffer.
-        let head = header.encode();
-        out.extend_from_slice(&head);
-        if let Some(frame) = out.get_mut(start..) {
-            frame.rotate_right(head.len());
-        }
-        Ok(())
-    }
-
-    /// Appends the next fragment of a message to `out`, after the control frames that are due. The
-    /// first fragment begins the message, [`Fragment::Last`] ends it. A character of a text message
-    /// may be cut between fragments.
-    ///
-    /// # Errors
-    /// [`SendError`] says why nothing was written.
-    #[cfg(feature = "alloc")]
-    pub fn send_fragment(
-        &mut self,
-        kind: Kind,
-        fragment: Fragment,
-        payload: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), SendError> {
-        let mut utf8 = if self.sending.is_some() {
-            self.sending_utf8
-        } else {
-            Utf8::new()
-        };
-        if kind == Kind::Text {
-            utf8.push(payload).map_err(|_| SendError::InvalidUtf8)?;
-            if fragment == Fragment::Last {
-                utf8.finish().map_err(|_| SendError::InvalidUtf8)?;
-            }
-        }
-        let header = self.start_fragment(kind, fragment, payload.len() as u64)?;
-        self.sending_utf8 = utf8;
-        self.write(&header, payload, out);
-        Ok(())
-    }
-
-    /// The header of a whole message of `len` bytes, for callers who write the frame themselves:
-    /// first what [`poll_control`](Self::poll_control) gives, then the header, then the payload,
-    /// masked with [`apply_mask`] if the header has a key. Text must be UTF-8.
-    ///
-    /// # Errors
-    /// [`SendError::Closing`] or [`SendError::MessageUnfinished`].
-    pub fn start_message(&mut self, kind: Kind, len: u64) -> Result<Header, SendError> {
-        if self.is_closing() {
-            return Err(SendError::Closing);
-        }
-        if self.sending.is_some() {
-            return Err(SendError::MessageUnfinished);
-        }
-        Ok(self.header(kind.into(), len))
-    }
-
-    /// The header of the next fragment of a message, otherwise like
-    /// [`start_message`](Self::start_message).
-    ///
-    /// # Errors
-    /// [`SendError::Closing`] or [`SendError::KindChanged`].
-    pub fn start_fragment(
-        &mut self,
-        kind: Kind,
-        fragment: Fragment,
-        len: u64,
-    ) -> Result<Header, SendError> {
-        if self.is_closing() {
-            return Err(SendError::Closing);
-        }
-        let coding = Coding::new(kind, false);
-        let opcode = match self.sending {
-            None => kind.into(),
-            Some(begun) if begun == coding => OpCode::Continuation,
-            Some(_) => return Err(SendError::KindChanged),
-        };
-        self.sending = (fragment == Fragment::More).then_some(coding);
-        let mut header = self.header(opcode, len);
-        header.fin = fragment == Fragment::Last;
-        Ok(header)
     }
 
     /// Queues a ping, in place of one that is still queued.
@@ -441,23 +304,10 @@ impl<R: Role> Connection<R> {
         Ok(())
     }
 
-    fn header(&mut self, opcode: OpCode, len: u64) -> Header {
+    pub(crate) fn header(&mut self, opcode: OpCode, len: u64) -> Header {
         let mut header = Header::new(opcode, len);
         header.mask = self.role.next_mask();
         header
-    }
-
-    #[cfg(feature = "alloc")]
-    fn write(&mut self, header: &Header, payload: &[u8], out: &mut Vec<u8>) {
-        self.poll_transmit(out);
-        let head = header.encode();
-        out.reserve(head.len() + payload.len());
-        out.extend_from_slice(&head);
-        let start = out.len();
-        out.extend_from_slice(payload);
-        if let (Some(key), Some(masked)) = (header.mask, out.get_mut(start..)) {
-            apply_mask(masked, key, 0);
-        }
     }
 }
 

@@ -2,11 +2,15 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem;
 
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 
-use crate::error::Rule;
+use crate::connection::Chunk;
+use crate::error::{Rule, Violation};
+use crate::frame::Kind;
 use crate::handshake::DeflateSide;
+use crate::utf8::Utf8;
 
 /// What ends a flushed block, and is left out at the end of each message (section 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
@@ -14,7 +18,7 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// A message that inflates to less is never refused for its ratio.
 const RATIO_FLOOR: u64 = 64 * 1024;
 
-/// The most that one step inflates or compresses to.
+/// The most that one step compresses to.
 const STEP: usize = 16 * 1024;
 
 /// Compresses the messages that one end of one connection sends.
@@ -63,13 +67,37 @@ impl Deflater {
         self.side
     }
 
-    /// Appends the compressed form of a whole message to `out`.
-    pub(crate) fn deflate(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Failed> {
-        if message.is_empty() {
-            // Section 7.2.3.6; zlib writes nothing for a flush without input.
-            out.push(0x00);
-            return Ok(());
+    /// Appends the compressed form of the next part of a message to `out`. What is not the last part
+    /// ends with a flush, so that the peer can inflate all of it without the next one.
+    pub(crate) fn deflate(
+        &mut self,
+        part: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failed> {
+        if part.is_empty() {
+            // zlib writes nothing for a flush without input. A message ends within an empty block
+            // (section 7.2.3.6), and whatever was before that ended on a whole byte.
+            if last {
+                out.push(0x00);
+            }
+        } else {
+            self.compress(part, out)?;
+            if last {
+                out.truncate(out.len() - TAIL.len());
+            }
         }
+        if last
+            && self.side.no_context_takeover
+            && let Some(state) = &mut self.state
+        {
+            state.reset();
+        }
+        Ok(())
+    }
+
+    /// Appends what `part` is compressed to, which ends with the [`TAIL`].
+    fn compress(&mut self, part: &[u8], out: &mut Vec<u8>) -> Result<(), Failed> {
         // zlib's own window must be larger than what it promises the peer: with 9 bits it reaches
         // back at most 512 - 262 bytes, and with 8 it does not work at all.
         let bits = self.side.max_window_bits.get().max(9);
@@ -78,7 +106,7 @@ impl Deflater {
             .state
             .get_or_insert_with(|| Deflate::new(level, false, bits));
         let start = out.len();
-        let mut rest = message;
+        let mut rest = part;
         loop {
             let len = out.len();
             out.resize(len + (rest.len() / 4 + 64).min(STEP), 0);
@@ -96,15 +124,12 @@ impl Deflater {
                 break;
             }
         }
-        if self.side.no_context_takeover {
-            state.reset();
+        let ends = out.get(start..).is_some_and(|all| all.ends_with(&TAIL));
+        if rest.is_empty() && ends {
+            Ok(())
+        } else {
+            Err(Failed)
         }
-        let len = out.len();
-        if !rest.is_empty() || len < start + TAIL.len() || !out.ends_with(&TAIL) {
-            return Err(Failed);
-        }
-        out.truncate(len - TAIL.len());
-        Ok(())
     }
 }
 
@@ -118,17 +143,26 @@ impl fmt::Debug for Deflater {
     }
 }
 
-/// Inflates the messages that the peer compressed, for an [`Assembler`](crate::Assembler).
+/// Inflates the messages that the peer compressed: whole ones for an
+/// [`Assembler`](crate::Assembler), or [chunk by chunk](Self::push) as they arrive.
 ///
 /// It owns no heap until the first compressed message, then the window and zlib-rs's code tables.
 /// If the peer agreed to no context takeover, all of it is freed after each message.
+///
+/// A block with BFINAL ends a DEFLATE stream: what comes behind it may not reach back before it, and
+/// is refused if it does. Compressors that set the bit begin anew too.
 pub struct Inflater {
     state: Option<Inflate>,
     side: DeflateSide,
     max_ratio: u32,
+    max_message: u64,
     /// How much of the message was read so far, and what it came to.
     read: u64,
     written: u64,
+    /// Whether no chunk of the message was given out.
+    first: bool,
+    /// How far its text was validated.
+    utf8: Utf8,
 }
 
 impl Inflater {
@@ -141,87 +175,246 @@ impl Inflater {
             state: None,
             side,
             max_ratio: 256,
+            max_message: 1 << 20,
             read: 0,
             written: 0,
+            first: true,
+            utf8: Utf8::new(),
         }
     }
 
     /// How many times its compressed size a message may inflate to, once it is over 64 KiB; 256 by
     /// default. DEFLATE reaches 1032 at most. More is refused with
     /// [`CloseCode::TOO_BIG`](crate::CloseCode::TOO_BIG). It costs no memory of its own: that is
-    /// bounded by `max_message`.
+    /// bounded by [`max_message`](Self::max_message).
     #[must_use]
     pub const fn max_ratio(mut self, ratio: u32) -> Self {
         self.max_ratio = ratio;
         self
     }
 
-    /// Appends what the next part of a message inflates to, which may be at most `room` bytes.
-    /// After an error the connection is to be closed.
-    pub(crate) fn inflate(
-        &mut self,
-        part: &[u8],
-        last: bool,
-        room: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Rule> {
-        let most = out.len().saturating_add(room);
-        self.read += part.len() as u64;
-        self.inflate_part(part, most, out)?;
-        if last {
-            self.inflate_part(&TAIL, most, out)?;
+    /// The most bytes that a message may inflate to; 1 MiB by default. The byte beyond is refused
+    /// with [`CloseCode::TOO_BIG`](crate::CloseCode::TOO_BIG) and nothing behind it is inflated. An
+    /// assembler sets its own limit here.
+    #[must_use]
+    pub const fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes as u64;
+        self
+    }
+
+    /// Inflates a chunk as it arrives, through a buffer of any size but zero: that, and the window,
+    /// is all the memory it takes. The pieces are chunks that are not compressed; their text is
+    /// UTF-8 over all of a message, cut anywhere. A chunk that was not compressed comes back as it
+    /// is.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use ws_proto::handshake::DeflateSide;
+    /// use ws_proto::{Config, Connection, Event, Inflater};
+    ///
+    /// let mut config = Config::default();
+    /// let mut client = Connection::client(*config.compressed(true), || [0; 4]);
+    /// let mut inflater = Inflater::new(DeflateSide::default());
+    /// let (mut text, mut buffer) = (Vec::new(), [0; 1024]);
+    ///
+    /// // The first three bytes of "Hello", compressed; the rest of the frame is on its way.
+    /// let mut bytes = *b"\xc1\x07\xf2\x48\xcd";
+    /// let mut events = client.push(&mut bytes, Duration::ZERO);
+    /// while let Some(Ok(event)) = events.next() {
+    ///     if let Event::Data(chunk) = event {
+    ///         let mut pieces = inflater.push(chunk, &mut buffer);
+    ///         while let Some(piece) = pieces.next() {
+    ///             text.extend_from_slice(piece?.payload);
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(text, b"He");
+    /// # Ok::<(), ws_proto::Violation>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If the chunk is compressed and the buffer has no room at all.
+    pub fn push<'i, 'b>(&'i mut self, chunk: Chunk<'b>, buffer: &'b mut [u8]) -> Inflating<'i, 'b> {
+        assert!(
+            !(chunk.compressed && buffer.is_empty()),
+            "a chunk is inflated into a buffer"
+        );
+        let input = self.begin(&chunk);
+        Inflating {
+            inflater: self,
+            chunk,
+            input,
+            buffer,
+            is_over: false,
+        }
+    }
+
+    /// Takes note of a compressed chunk, to be inflated by [`step`](Self::step).
+    pub(crate) fn begin<'b>(&mut self, chunk: &Chunk<'b>) -> Input<'b> {
+        if chunk.first {
             (self.read, self.written) = (0, 0);
-            if self.side.no_context_takeover {
-                self.state = None;
+            self.first = true;
+            self.utf8 = Utf8::new();
+        }
+        self.read += chunk.payload.len() as u64;
+        Input {
+            rest: chunk.payload,
+            kind: chunk.kind,
+            last: chunk.last,
+        }
+    }
+
+    /// Inflates as much of the chunk as fits into `out`. Returns how much that was, and whether the
+    /// chunk is used up. After an error the connection is to be closed.
+    pub(crate) fn step(
+        &mut self,
+        input: &mut Input<'_>,
+        out: &mut [u8],
+    ) -> Result<(usize, bool), Rule> {
+        let mut len = 0;
+        let is_over = loop {
+            // One byte beyond the limit tells a message that is at it from one that is over it.
+            let room = (self.max_message - self.written).saturating_add(1);
+            let free = out.get_mut(len..).unwrap_or_default();
+            let most = free.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+            let free = free.get_mut(..most).unwrap_or_default();
+            if free.is_empty() {
+                break false;
             }
+            let (read, written) =
+                self.decompress(input.rest, free, InflateFlush::SyncFlush, &mut len)?;
+            input.rest = input.rest.get(read..).unwrap_or_default();
+            if input.rest.is_empty() && written < most {
+                break true;
+            }
+            if read == 0 && written == 0 {
+                return Err(Rule::InvalidDeflate);
+            }
+        };
+        if input.kind == Kind::Text {
+            let text = out.get(..len).unwrap_or_default();
+            self.utf8.push(text).map_err(|_| Rule::InvalidUtf8)?;
+        }
+        if is_over && input.last {
+            self.finish()?;
+            if input.kind == Kind::Text {
+                self.utf8.finish().map_err(|_| Rule::InvalidUtf8)?;
+            }
+        }
+        Ok((len, is_over))
+    }
+
+    /// The message ends here, which must be within an empty block (RFC 7692 section 7.2.1). The
+    /// inflater stops behind that, after exactly four bytes, unless something else was unfinished.
+    fn finish(&mut self) -> Result<(), Rule> {
+        const BEYOND: [u8; 8] = [0x00, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00];
+        let ends = self.decompress(&BEYOND, &mut [0; 8], InflateFlush::Block, &mut 0)?;
+        if ends != (TAIL.len(), 0) {
+            return Err(Rule::InvalidDeflate);
+        }
+        if self.side.no_context_takeover {
+            self.state = None;
         }
         Ok(())
     }
 
-    fn inflate_part(
+    /// Calls zlib once, adds what it wrote to `len`, and holds it against the limits.
+    fn decompress(
         &mut self,
-        mut part: &[u8],
-        most: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Rule> {
+        part: &[u8],
+        free: &mut [u8],
+        flush: InflateFlush,
+        len: &mut usize,
+    ) -> Result<(usize, usize), Rule> {
         let bits = self.side.max_window_bits.get();
-        loop {
-            let state = self.state.get_or_insert_with(|| Inflate::new(false, bits));
-            let len = out.len();
-            // One byte beyond the limit tells a message that is at it from one that is over it.
-            let room = (most - len)
-                .saturating_add(1)
-                .min(part.len().saturating_mul(4).clamp(256, STEP));
-            out.resize(len + room, 0);
-            let free = out.get_mut(len..).unwrap_or_default();
-            let (read, written) = (state.total_in(), state.total_out());
-            let status = state
-                .decompress(part, free, InflateFlush::SyncFlush)
-                .map_err(|_| Rule::InvalidDeflate);
-            let (read, written) = (state.total_in() - read, state.total_out() - written);
-            self.written += written;
-            let read = usize::try_from(read).unwrap_or(usize::MAX);
-            let written = usize::try_from(written).unwrap_or(usize::MAX);
-            part = part.get(read..).unwrap_or_default();
-            out.truncate(len + written);
-            let status = status?;
-            if out.len() > most {
-                return Err(Rule::MessageTooBig);
-            }
-            let ratio = self.read.saturating_mul(u64::from(self.max_ratio));
-            if self.written > RATIO_FLOOR.max(ratio) {
-                return Err(Rule::RatioTooHigh);
-            }
-            match status {
-                // A last block may end a part of a message (section 7.2.3.4); another stream begins.
-                Status::StreamEnd => self.state = None,
-                _ if read == 0 && written == 0 && !part.is_empty() => {
-                    return Err(Rule::InvalidDeflate);
+        let state = self.state.get_or_insert_with(|| Inflate::new(false, bits));
+        let (read, written) = (state.total_in(), state.total_out());
+        let status = state
+            .decompress(part, free, flush)
+            .map_err(|_| Rule::InvalidDeflate)?;
+        let (read, written) = (state.total_in() - read, state.total_out() - written);
+        if status == Status::StreamEnd {
+            // A last block may end a part of a message (section 7.2.3.4); another stream begins.
+            self.state = None;
+        }
+        self.written += written;
+        if self.written > self.max_message {
+            return Err(Rule::MessageTooBig);
+        }
+        let ratio = self.read.saturating_mul(self.max_ratio.into());
+        if self.written > RATIO_FLOOR.max(ratio) {
+            return Err(Rule::RatioTooHigh);
+        }
+        let read = usize::try_from(read).unwrap_or(usize::MAX);
+        let written = usize::try_from(written).unwrap_or(usize::MAX);
+        *len += written;
+        Ok((read, written))
+    }
+}
+
+/// What is left of a compressed chunk.
+#[derive(Debug)]
+pub(crate) struct Input<'b> {
+    rest: &'b [u8],
+    kind: Kind,
+    last: bool,
+}
+
+impl Input<'_> {
+    /// How much compressed payload is left.
+    pub(crate) fn len(&self) -> usize {
+        self.rest.len()
+    }
+}
+
+/// The pieces that a chunk inflates to, from [`Inflater::push`]: a lending iterator.
+#[derive(Debug)]
+#[must_use = "a chunk is only inflated as pieces are taken"]
+pub struct Inflating<'i, 'b> {
+    inflater: &'i mut Inflater,
+    chunk: Chunk<'b>,
+    input: Input<'b>,
+    buffer: &'b mut [u8],
+    is_over: bool,
+}
+
+impl Inflating<'_, '_> {
+    /// The next piece: as much as the buffer holds. Take all of them before the next chunk.
+    ///
+    /// # Errors
+    /// [`Rule::InvalidDeflate`], [`Rule::InvalidUtf8`], [`Rule::MessageTooBig`] or
+    /// [`Rule::RatioTooHigh`]; [close](crate::Connection::close) the connection with the violation's
+    /// code.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the piece borrows from the iterator"
+    )]
+    pub fn next(&mut self) -> Option<Result<Chunk<'_>, Violation>> {
+        if self.is_over {
+            return None;
+        }
+        if !self.chunk.compressed {
+            self.is_over = true;
+            return Some(Ok(self.chunk));
+        }
+        match self.inflater.step(&mut self.input, self.buffer) {
+            Ok((len, is_over)) => {
+                self.is_over = is_over;
+                let last = is_over && self.chunk.last;
+                if len == 0 && !last {
+                    return None;
                 }
-                _ => {}
+                Some(Ok(Chunk {
+                    kind: self.chunk.kind,
+                    payload: self.buffer.get(..len).unwrap_or_default(),
+                    compressed: false,
+                    first: mem::replace(&mut self.inflater.first, false),
+                    last,
+                }))
             }
-            if part.is_empty() && written < room {
-                return Ok(());
+            Err(rule) => {
+                self.is_over = true;
+                Some(Err(rule.into()))
             }
         }
     }
@@ -232,6 +425,7 @@ impl fmt::Debug for Inflater {
         f.debug_struct("Inflater")
             .field("side", &self.side)
             .field("max_ratio", &self.max_ratio)
+            .field("max_message", &self.max_message)
             .field("holds_memory", &self.state.is_some())
             .finish_non_exhaustive()
     }

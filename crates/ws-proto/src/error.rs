@@ -167,7 +167,8 @@ pub enum SendError {
     Closing,
     /// A fragmented message is not finished; send its last fragment first (section 5.4).
     MessageUnfinished,
-    /// The fragment is of another kind than the message it would continue.
+    /// The fragment is of another kind than the message it would continue, or compressed where that
+    /// is not.
     KindChanged,
     /// The payload of a text message is not UTF-8 (section 5.6).
     InvalidUtf8,

@@ -103,14 +103,15 @@ mod message;
 #[cfg(feature = "alloc")]
 mod prepared;
 mod role;
+mod sending;
 mod slot;
 mod utf8;
 
 pub use close::{CloseCode, CloseFrame, Closed, Ending, Eof, Initiator};
 pub use config::Config;
-pub use connection::{Chunk, Connection, ControlFrame, Event, Events, Fragment};
+pub use connection::{Chunk, Connection, ControlFrame, Event, Events};
 #[cfg(feature = "deflate")]
-pub use deflate::{Deflater, Inflater};
+pub use deflate::{Deflater, Inflater, Inflating};
 pub use error::{ControlError, Rule, SendError, Violation};
 #[cfg(feature = "alloc")]
 pub use frame::encode_server_frame;
@@ -122,3 +123,4 @@ pub use message::{Assembler, Message};
 #[cfg(feature = "alloc")]
 pub use prepared::Prepared;
 pub use role::{Client, Role, Server};
+pub use sending::Fragment;

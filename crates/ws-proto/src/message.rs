@@ -9,8 +9,6 @@ use crate::connection::Chunk;
 use crate::deflate::Inflater;
 use crate::error::{Rule, Violation};
 use crate::frame::Kind;
-#[cfg(feature = "deflate")]
-use crate::utf8::Utf8;
 
 /// A whole message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +21,9 @@ pub enum Message {
 
 /// Puts messages together from the chunks of a [`Connection`](crate::Connection).
 ///
-/// Holds what has arrived of one unfinished message, never what a header merely announced: at most
-/// twice `max_message` bytes, because a vector grows by doubling, and nothing between messages.
+/// Holds what has arrived of one unfinished message, never what a header merely announced, and a
+/// quarter more at most (4 KiB, if that is more and the message compressed), and nothing between
+/// messages.
 #[derive(Debug)]
 pub struct Assembler {
     max_message: usize,
@@ -33,9 +32,6 @@ pub struct Assembler {
     room: Option<usize>,
     #[cfg(feature = "deflate")]
     inflater: Option<Inflater>,
-    /// Of text that is inflated here; other text was validated before.
-    #[cfg(feature = "deflate")]
-    utf8: Utf8,
 }
 
 impl Assembler {
@@ -48,8 +44,6 @@ impl Assembler {
             room: Some(max_message),
             #[cfg(feature = "deflate")]
             inflater: None,
-            #[cfg(feature = "deflate")]
-            utf8: Utf8::new(),
         }
     }
 
@@ -58,7 +52,7 @@ impl Assembler {
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn inflating(mut self, inflater: Inflater) -> Self {
-        self.inflater = Some(inflater);
+        self.inflater = Some(inflater.max_message(self.max_message));
         self
     }
 
@@ -95,37 +89,49 @@ impl Assembler {
 
     fn append(&mut self, chunk: &Chunk<'_>) -> Result<(), Rule> {
         let room = self.room.ok_or(Rule::MessageTooBig)?;
-        let left = if chunk.compressed {
-            self.inflate(chunk, room)?
-        } else {
-            let left = room.checked_sub(chunk.payload.len());
-            self.buffer.extend_from_slice(match left {
-                Some(_) => chunk.payload,
-                None => &[],
-            });
-            left
-        };
+        if chunk.compressed {
+            return self.inflate(chunk);
+        }
+        let left = room.checked_sub(chunk.payload.len());
         self.room = left;
-        left.map(drop).ok_or(Rule::MessageTooBig)
+        if left.is_none() {
+            return Err(Rule::MessageTooBig);
+        }
+        reserve(&mut self.buffer, chunk.payload.len());
+        self.buffer.extend_from_slice(chunk.payload);
+        Ok(())
     }
 
     #[cfg(feature = "deflate")]
-    fn inflate(&mut self, chunk: &Chunk<'_>, room: usize) -> Result<Option<usize>, Rule> {
+    fn inflate(&mut self, chunk: &Chunk<'_>) -> Result<(), Rule> {
         let inflater = self.inflater.as_mut().ok_or(Rule::ReservedBits)?;
-        if chunk.first {
-            self.utf8 = Utf8::new();
+        let mut input = inflater.begin(chunk);
+        loop {
+            let len = self.buffer.len();
+            let guess = input.len().saturating_mul(4);
+            let step = guess.clamp(256, 4096.max(len / 4));
+            reserve(&mut self.buffer, step);
+            self.buffer.resize(len + step, 0);
+            let free = self.buffer.get_mut(len..).unwrap_or_default();
+            let outcome = inflater.step(&mut input, free);
+            let (written, is_over) = outcome.inspect_err(|_| self.buffer.truncate(len))?;
+            self.buffer.truncate(len + written);
+            if is_over {
+                return Ok(());
+            }
         }
-        let start = self.buffer.len();
-        inflater.inflate(chunk.payload, chunk.last, room, &mut self.buffer)?;
-        let text = self.buffer.get(start..).unwrap_or_default();
-        if chunk.kind == Kind::Text {
-            self.utf8.push(text).map_err(|_| Rule::InvalidUtf8)?;
-        }
-        Ok(room.checked_sub(text.len()))
     }
 
     #[cfg(not(feature = "deflate"))]
-    fn inflate(&self, _: &Chunk<'_>, _: usize) -> Result<Option<usize>, Rule> {
+    fn inflate(&self, _: &Chunk<'_>) -> Result<(), Rule> {
         Err(Rule::ReservedBits)
+    }
+}
+
+/// Makes room for some more bytes. A vector by itself would double, and then hold up to twice what
+/// has arrived.
+fn reserve(buffer: &mut Vec<u8>, more: usize) {
+    if buffer.capacity() - buffer.len() < more {
+        buffer.reserve_exact(more.max(buffer.len() / 4));
     }
 }

@@ -73,7 +73,7 @@ impl Prepared {
             return self;
         };
         let mut deflated = Vec::new();
-        if deflater.deflate(payload, &mut deflated).is_ok() {
+        if deflater.deflate(payload, true, &mut deflated).is_ok() {
             let mut header = Header::new(kind.into(), deflated.len() as u64);
             header.rsv1 = true;
             let frame = [&header.encode()[..], &deflated].concat();

@@ -1,5 +1,7 @@
 //! Compressed messages (RFC 7692), against the RFC's examples, cut anywhere, and against bombs.
 
+mod parts;
+
 use core::time::Duration;
 
 use proptest::collection::vec;
@@ -53,7 +55,8 @@ impl Reader {
     }
 }
 
-/// The wire gives these messages, or ends with this rule, wherever it is cut.
+/// The wire gives these messages, or ends with this rule, wherever it is cut, put together or piece
+/// by piece.
 #[track_caller]
 fn check(side: DeflateSide, wire: &[u8], expected: Result<&[Message], Rule>) {
     for chunks in chunkings(wire) {
@@ -68,6 +71,15 @@ fn check(side: DeflateSide, wire: &[u8], expected: Result<&[Message], Rule>) {
             expected,
             "from {chunks:02x?}"
         );
+        for size in [1, 2, 1000] {
+            let mut reader = parts::Reader::new(side, size);
+            let outcome = chunks.iter().try_for_each(|chunk| reader.read(chunk));
+            assert_eq!(
+                outcome.map(|()| &reader.messages[..]),
+                expected,
+                "{size} bytes at a time, from {chunks:02x?}"
+            );
+        }
     }
 }
 
@@ -94,15 +106,69 @@ fn the_examples_of_the_rfc_are_inflated() {
     // 7.2.3.3, a block without compression.
     let stored = b"\xc1\x0b\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00";
     check(shared, stored, Ok(&hello));
-    // 7.2.3.4, a block with BFINAL.
-    let last = b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00";
-    check(shared, last, Ok(&hello));
-    check(shared, &[&last[..], one].concat(), Ok(&twice));
     // 7.2.3.5, two blocks.
     let blocks = b"\xc1\x0d\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00";
     check(shared, blocks, Ok(&hello));
     // 7.2.3.6, nothing.
     check(shared, b"\xc1\x01\x00", Ok(&[text("")]));
+}
+
+/// "Hello" in a block with BFINAL (RFC 7692 section 7.2.3.4).
+const LAST: [u8; 10] = *b"\xc1\x08\xf3\x48\xcd\xc9\xc9\x07\x00\x00";
+
+#[test]
+fn behind_a_last_block_messages_go_on_with_an_empty_window() {
+    let shared = side(false, 15);
+    let one = b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00";
+    let again = b"\xc1\x05\xf2\x00\x11\x00\x00";
+    check(shared, &LAST, Ok(&[text("Hello")]));
+    let hellos = [(); 4].map(|()| text("Hello"));
+    // Of one whose compressor began anew, and then takes the context over.
+    let all = [&LAST[..], one, again, again].concat();
+    check(shared, &all, Ok(&hellos));
+    let all = [&one[..], again, &LAST, &LAST].concat();
+    check(shared, &all, Ok(&hellos));
+    // Within a message: another block behind the last one.
+    let both = b"\xc1\x0e\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x48\xcd\xc9\xc9\x07\x00";
+    check(shared, both, Ok(&[text("HelloHello")]));
+    // Who reaches back before it is refused, not misunderstood.
+    let back = [&LAST[..], again].concat();
+    check(shared, &back, Err(Rule::InvalidDeflate));
+    let back = [&one[..], &LAST, again].concat();
+    check(shared, &back, Err(Rule::InvalidDeflate));
+}
+
+#[test]
+fn a_message_that_does_not_end_within_an_empty_block_is_refused() {
+    // 7.2.3.1 and 7.2.3.3, cut short; nothing at all; and a last block alone.
+    let hello = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+    let stored = b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00";
+    let cut_short = (0..hello.len()).map(|len| hello[..len].to_vec());
+    let cut_short = cut_short.chain((1..stored.len()).map(|len| stored[..len].to_vec()));
+    let kept_tail = [&hello[..], b"\x00\x00\xff\xff"].concat();
+    let no_more = LAST[2..9].to_vec();
+    let dynamic = {
+        // A block with codes of its own, of which there are too few symbols.
+        let mut deflater = Deflater::new(side(false, 15)).level(9);
+        let noise: Vec<u8> = (0..4000_u32).map(|n| (n * n % 61) as u8).collect();
+        let wire = write(&mut deflater, &[(&noise, true)]);
+        [10, 40, 70].map(|len| wire[4..4 + len].to_vec())
+    };
+    let wrong = cut_short.chain([kept_tail, no_more]).chain(dynamic);
+    for payload in wrong {
+        // One byte is the empty block that a message ends with, and right.
+        if payload == [0] {
+            continue;
+        }
+        let len = u16::try_from(payload.len()).unwrap();
+        let header = match u8::try_from(len) {
+            Ok(len @ ..126) => vec![0xc2, len],
+            _ => [&[0xc2, 126][..], &len.to_be_bytes()].concat(),
+        };
+        let mut reader = Reader::new(side(false, 15), 1 << 20);
+        let outcome = reader.read(&[header, payload.clone()].concat());
+        assert_eq!(outcome, Err(Rule::InvalidDeflate), "{payload:02x?}");
+    }
 }
 
 #[test]
@@ -271,16 +337,14 @@ fn a_message_is_not_prepared_with_the_context_of_one_connection() {
     let _ = Prepared::text("x").with_deflate(&mut Deflater::new(side(false, 15)));
 }
 
-/// Messages that resemble each other, with noise, some of them larger than any window.
-fn messages() -> impl Strategy<Value = Vec<(Vec<u8>, bool)>> {
+/// A message that resembles others, with noise, at times larger than any window.
+fn payload() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         4 => prop::sample::select(vec!["{\"seq\":", "\"topic\":\"a/b\"", "},", "0", "aaaaaaaa"])
             .prop_map(|word| word.as_bytes().to_vec()),
         1 => vec(any::<u8>(), 0..300),
     ];
-    let message =
-        (vec(word, 0..40), 1..60_usize).prop_map(|(words, times)| words.concat().repeat(times));
-    vec((message, prop::bool::weighted(0.8)), 1..6)
+    (vec(word, 0..40), 1..60_usize).prop_map(|(words, times)| words.concat().repeat(times))
 }
 
 proptest! {
@@ -290,7 +354,7 @@ proptest! {
     /// sent uncompressed are in neither window; both ends of the mask are covered by the client.
     #[test]
     fn what_one_end_compresses_the_other_inflates_with_every_window_and_level(
-        messages in messages(),
+        messages in vec((payload(), prop::bool::weighted(0.8)), 1..6),
         bits in 8..=15_u8,
         level in 1..=9_u8,
         no_context_takeover: bool,
