@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 
 use crate::{
     After, Append, Appended, Capabilities, Hint, Limit, Page, ReplayStore, Selector, StoreError,
+    Topic, TopicInfo,
 };
 
 /// Any [`ReplayStore`] behind one type. Clones are the same store.
@@ -50,6 +51,15 @@ impl ReplayStore for AnyStore {
         self.0.erased_trim(selector, through).await
     }
 
+    async fn topics(
+        &self,
+        selector: &Selector,
+        after: Option<&Topic>,
+        limit: usize,
+    ) -> Result<Vec<TopicInfo>, StoreError> {
+        self.0.erased_topics(selector, after, limit).await
+    }
+
     fn hints(&self) -> Option<BoxStream<'static, Hint>> {
         self.0.erased_hints()
     }
@@ -76,6 +86,12 @@ trait Erased: Send + Sync {
         selector: &'a Selector,
         through: u64,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+    fn erased_topics<'a>(
+        &'a self,
+        selector: &'a Selector,
+        after: Option<&'a Topic>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<TopicInfo>, StoreError>>;
     fn erased_hints(&self) -> Option<BoxStream<'static, Hint>>;
     fn erased_close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 }
@@ -107,6 +123,15 @@ impl<S: ReplayStore> Erased for S {
         through: u64,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(self.trim(selector, through))
+    }
+
+    fn erased_topics<'a>(
+        &'a self,
+        selector: &'a Selector,
+        after: Option<&'a Topic>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<TopicInfo>, StoreError>> {
+        Box::pin(self.topics(selector, after, limit))
     }
 
     fn erased_hints(&self) -> Option<BoxStream<'static, Hint>> {

@@ -143,6 +143,18 @@ impl Judged {
     /// `more` says that the limit cut them short.
     #[must_use]
     pub fn into_page(self, events: Vec<Event>, more: bool) -> Page {
+        let bounds = self.bounds;
+        let scanned_to = match events.last() {
+            Some(last) if more => last.position.seq,
+            _ => bounds.tail,
+        };
+        self.into_page_through(events, scanned_to)
+    }
+
+    /// As [`into_page`](Self::into_page), for a store that looked at the log no further than
+    /// `scanned_to`, which is past [`start`](Judged::start) unless the log ends there.
+    #[must_use]
+    pub fn into_page_through(self, events: Vec<Event>, scanned_to: u64) -> Page {
         let Self {
             mut from,
             reason,
@@ -152,12 +164,9 @@ impl Judged {
         if reason == Some(GapReason::Unknown) {
             from.seq = events
                 .first()
-                .map_or(bounds.tail, |oldest| oldest.position.seq - 1);
+                .map_or(scanned_to, |oldest| oldest.position.seq - 1);
         }
-        let scanned_to = match events.last() {
-            Some(last) if more => last.position.seq,
-            _ => bounds.tail.max(from.seq),
-        };
+        let scanned_to = scanned_to.max(from.seq);
         let gap = reason.map(|reason| Gap {
             reason,
             after,

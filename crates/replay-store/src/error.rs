@@ -46,6 +46,12 @@ pub enum StoreError {
         /// The longest key.
         limit: usize,
     },
+    /// The topic has ended. The publisher is at fault.
+    #[error("the topic of event {index} of the batch has ended")]
+    Ended {
+        /// Which event of the batch.
+        index: usize,
+    },
     /// The store read something that it cannot have written.
     #[error("the store is corrupt: {detail}")]
     Corrupt {
@@ -73,6 +79,7 @@ impl StoreError {
             Self::KeyReused { .. } => "key_reused",
             Self::TooLarge { .. } => "too_large",
             Self::KeyTooLong { .. } => "key_too_long",
+            Self::Ended { .. } => "ended",
             Self::Corrupt { .. } => "corrupt",
             Self::Unsupported => "unsupported",
             Self::Exhausted => "exhausted",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
@@ -37,12 +37,38 @@ impl EventType {
         Ok(Self(name.into()))
     }
 
+    /// `$end`, the type of the last event of a topic. See [`Append::end`].
+    #[must_use]
+    pub fn end() -> Self {
+        static END: LazyLock<Arc<str>> = LazyLock::new(|| END_NAME.into());
+        Self(Arc::clone(&END))
+    }
+
+    /// Checks a type that a store has kept: as [`new`](Self::new), but `$end` is one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn stored(name: &str) -> Result<Self, EventTypeError> {
+        if name == END_NAME {
+            return Ok(Self::end());
+        }
+        Self::new(name)
+    }
+
+    /// Is this [`end`](Self::end)?
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        &*self.0 == END_NAME
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
+
+const END_NAME: &str = "$end";
 
 impl fmt::Display for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,6 +126,12 @@ pub struct Event {
 impl Event {
     /// What every event is charged beyond its texts and data, in bytes.
     pub const OVERHEAD: u64 = 128;
+
+    /// Is this the last event of its topic?
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        self.event.as_ref().is_some_and(EventType::is_end)
+    }
 
     /// Bytes that retention charges for this event: topic, type, key, data and
     /// [`Event::OVERHEAD`].
@@ -161,6 +193,23 @@ impl Append {
         Ok(())
     }
 
+    /// The end of a topic: an event of type `$end` without data, after which the topic takes no
+    /// more. A topic that has ended answers another end as a duplicate, and everything else with
+    /// [`StoreError::Ended`]. An end lasts until the store forgets the topic.
+    #[must_use]
+    pub fn end(topic: Topic) -> Self {
+        Self {
+            event: Some(EventType::end()),
+            ..Self::new(topic, Bytes::new())
+        }
+    }
+
+    /// Is this the [`end`](Self::end) of its topic?
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        self.event.as_ref().is_some_and(EventType::is_end)
+    }
+
     /// An event with data and nothing else.
     #[must_use]
     pub fn new(topic: Topic, data: impl Into<Bytes>) -> Self {
@@ -210,5 +259,8 @@ mod tests {
         }
         check("$gap", Err(EventTypeError::Reserved));
         check("$", Err(EventTypeError::Reserved));
+        check("$end", Err(EventTypeError::Reserved));
+        assert_eq!(EventType::stored("$end"), Ok(EventType::end()));
+        assert_eq!(EventType::stored("$gap"), Err(EventTypeError::Reserved));
     }
 }

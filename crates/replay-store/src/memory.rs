@@ -9,17 +9,19 @@ use futures::stream::BoxStream;
 use self::log::Log;
 use crate::{
     After, Append, Appended, Capabilities, Clock, Epoch, Epochs, Hint, Hints, KeyWindow, Limit,
-    Page, ReplayStore, Retention, Selector, StoreError,
+    Page, ReplayStore, Retention, RetentionRules, Selector, StoreError, Topic, TopicInfo,
 };
 
 mod keys;
 mod log;
 
 /// How a [`MemoryStore`] is set up.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MemoryConfig {
     /// How much of the log is kept; `log_bytes` bounds the store's memory.
     pub retention: Retention,
+    /// Topics that are bounded otherwise.
+    pub rules: RetentionRules,
     /// How long idempotency keys are remembered.
     pub keys: KeyWindow,
     /// The largest data of one event, in bytes.
@@ -31,6 +33,7 @@ impl Default for MemoryConfig {
     fn default() -> Self {
         Self {
             retention: Retention::default(),
+            rules: RetentionRules::default(),
             keys: KeyWindow::default(),
             max_event_bytes: 1 << 20,
         }
@@ -59,6 +62,7 @@ impl MemoryStore {
     pub fn new(config: MemoryConfig, seed: Epoch, clock: Clock) -> Self {
         let MemoryConfig {
             retention,
+            rules,
             keys,
             max_event_bytes,
         } = config;
@@ -77,7 +81,7 @@ impl MemoryStore {
             },
             max_event_bytes,
         };
-        let log = Mutex::new(Some(Log::new(retention, keys, Epochs::new(seed))));
+        let log = Mutex::new(Some(Log::new(retention, rules, keys, Epochs::new(seed))));
         Self(Arc::new(Shared {
             capabilities,
             clock,
@@ -137,6 +141,18 @@ impl ReplayStore for MemoryStore {
             .ok_or(StoreError::Closed)?
             .trim(selector, through);
         Ok(())
+    }
+
+    async fn topics(
+        &self,
+        selector: &Selector,
+        after: Option<&Topic>,
+        limit: usize,
+    ) -> Result<Vec<TopicInfo>, StoreError> {
+        let now_ms = self.0.clock.now_ms();
+        let mut log = self.lock();
+        let log = log.as_mut().ok_or(StoreError::Closed)?;
+        Ok(log.topics(selector, after, limit, now_ms))
     }
 
     fn hints(&self) -> Option<BoxStream<'static, Hint>> {

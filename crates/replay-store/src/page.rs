@@ -41,8 +41,10 @@ pub struct Page {
     /// Where reading began: the cursor asked for, or where the gap continues.
     pub from: Position,
     /// No matching event between `from` and this seq is missing from `events`. Never below
-    /// `from.seq`, and equal to `bounds.tail` unless the limit cut the page short; the next page
-    /// begins after `(bounds.epoch, scanned_to)`.
+    /// `from.seq`, and equal to `bounds.tail` unless the page is cut short: by the limit, after an
+    /// event, or, if the selector has a wildcard, wherever the store has scanned enough. Then the
+    /// page may be empty, but is past `from.seq`. The next page begins after
+    /// `(bounds.epoch, scanned_to)`.
     pub scanned_to: u64,
     /// The state of the log in this snapshot.
     pub bounds: Bounds,

@@ -1,25 +1,28 @@
 //! What a batch will be answered, before anything of it is written. Shared by the embedded stores.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use crate::{Append, Appended, Capabilities, Fingerprint, Position, StoreError};
+use crate::{Append, Appended, Capabilities, Fingerprint, Position, StoreError, Topic};
 
 /// Answers for a whole batch: the positions that its events will have, from the one after `last`
 /// on, and of those that are duplicates, the position of the first. `known` looks an idempotency
-/// key up; keys within the batch count too.
+/// key up, `ended` where a topic has ended; keys and ends within the batch count too.
 ///
 /// # Errors
-/// The batch breaks a rule, and none of it may be appended; or `known` failed.
+/// The batch breaks a rule, and none of it may be appended; or `known` or `ended` failed.
 pub fn plan_batch<E: From<StoreError>>(
     batch: &[Append],
     capabilities: &Capabilities,
     last: Position,
     mut known: impl FnMut(&Append) -> Result<Option<(Fingerprint, Position)>, E>,
+    mut ended: impl FnMut(&Topic) -> Result<Option<Position>, E>,
 ) -> Result<Vec<Appended>, E> {
     Append::check_batch(batch, capabilities)?;
     let mut next = last;
     let mut plan = Vec::with_capacity(batch.len());
     let mut in_batch = HashMap::new();
+    let mut ends = HashMap::new();
     for (index, append) in batch.iter().enumerate() {
         let key = append
             .idempotency_key
@@ -39,9 +42,26 @@ pub fn plan_batch<E: From<StoreError>>(
             });
             continue;
         }
+        let end = match ends.entry(&append.topic) {
+            Entry::Occupied(known) => *known.into_mut(),
+            Entry::Vacant(unknown) => *unknown.insert(ended(&append.topic)?),
+        };
+        if let Some(position) = end {
+            if !append.is_end() {
+                return Err(StoreError::Ended { index }.into());
+            }
+            plan.push(Appended {
+                position,
+                duplicate: true,
+            });
+            continue;
+        }
         next.seq += 1;
         if next.seq > Position::MAX_SEQ {
             return Err(StoreError::Exhausted.into());
+        }
+        if append.is_end() {
+            ends.insert(&append.topic, Some(next));
         }
         if let Some(key) = key {
             in_batch.insert(key, (Fingerprint::of(append), next));

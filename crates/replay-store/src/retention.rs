@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::{Pattern, Topic};
+
 /// How much of the log is kept. The oldest events go first.
 ///
 /// A topic is bounded by count, bytes and age, the whole log by bytes. Bytes are counted as
@@ -48,10 +50,65 @@ impl Retention {
         idle_topics: usize::MAX,
     };
 
+    /// The bounds of one topic that no [rule](RetentionRules) says otherwise of.
+    #[must_use]
+    pub const fn of_topic(&self) -> TopicRetention {
+        TopicRetention {
+            events: self.events,
+            bytes: self.bytes,
+            age: self.age,
+        }
+    }
+
     /// The timestamp below which an event is too old at `now_ms`.
     #[must_use]
     pub fn oldest_ms(&self, now_ms: u64) -> u64 {
         oldest_ms(now_ms, self.age)
+    }
+}
+
+/// How much of one topic is kept; see [`Retention`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TopicRetention {
+    /// Events kept.
+    pub events: usize,
+    /// Bytes kept.
+    pub bytes: u64,
+    /// How long an event is kept, in whole milliseconds.
+    pub age: Duration,
+}
+
+impl TopicRetention {
+    /// When an event is too old: the first millisecond at which it is no longer kept, `u64::MAX`
+    /// for never.
+    #[must_use]
+    pub fn expires_ms(&self, timestamp_ms: u64) -> u64 {
+        let age = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
+        timestamp_ms.saturating_add(age).saturating_add(1)
+    }
+}
+
+/// Bounds of their own for topics that a pattern matches. The first pattern that matches counts;
+/// what matches none is bounded by [`Retention`]. Cloning is cheap.
+///
+/// A topic is looked up once in the time that a store knows it, in proportion to the rules.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RetentionRules(Option<Arc<[(Pattern, TopicRetention)]>>);
+
+impl RetentionRules {
+    /// These rules, the more particular ones first.
+    #[must_use]
+    pub fn new(rules: Vec<(Pattern, TopicRetention)>) -> Self {
+        Self((!rules.is_empty()).then(|| rules.into()))
+    }
+
+    /// The bounds of a topic.
+    #[must_use]
+    pub fn of(&self, topic: &Topic, retention: &Retention) -> TopicRetention {
+        let mut rules = self.0.iter().flat_map(|rules| rules.iter());
+        rules
+            .find(|(pattern, _)| pattern.matches(topic))
+            .map_or_else(|| retention.of_topic(), |(_, bounds)| *bounds)
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 
-use crate::{After, Append, Appended, Epoch, Event, Limit, Page, Selector, StoreError};
+use crate::{
+    After, Append, Appended, Epoch, Event, Limit, Page, Selector, StoreError, Topic, TopicInfo,
+};
 
 /// What a store promises. Where it says less, subscribers see more gaps, never a silent hole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -79,7 +81,8 @@ pub trait ReplayStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Appended>, StoreError>> + Send;
 
     /// Reads the events of `selector` that follow `after`, as one consistent snapshot.
-    /// Reading one topic does not scan the others.
+    /// Reading one topic does not scan the others; for a pattern with a wildcard a store may scan
+    /// the log, piece by piece: then a page may end early, see [`Page::scanned_to`].
     ///
     /// # Errors
     /// The store cannot read. A cursor that it cannot honour is no error, but a
@@ -107,6 +110,24 @@ pub trait ReplayStore: Send + Sync + 'static {
         through: u64,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         let _ = (selector, through);
+        future::ready(Err(StoreError::Unsupported))
+    }
+
+    /// The first `limit` topics of `selector` that the store knows and whose names sort after
+    /// `after`, sorted by the bytes of their names.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsupported`] unless the store provides this.
+    ///
+    /// # Cancel safety
+    /// Nothing happened.
+    fn topics(
+        &self,
+        selector: &Selector,
+        after: Option<&Topic>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<TopicInfo>, StoreError>> + Send {
+        let _ = (selector, after, limit);
         future::ready(Err(StoreError::Unsupported))
     }
 

@@ -1,4 +1,4 @@
-//! Topic names, and which topics a subscriber reads.
+//! Topic names.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// The name of a topic: `/`-separated, non-empty segments, 1 to 255 bytes, no control characters,
-/// no segment `*` or `**`.
+/// no `*`, which belongs to [patterns](crate::Pattern).
 ///
 /// Cloning is cheap; clones share the text.
 ///
@@ -29,21 +29,9 @@ impl Topic {
     /// # Errors
     /// The first rule that `name` breaks.
     pub fn new(name: &str) -> Result<Self, TopicError> {
-        if name.is_empty() {
-            return Err(TopicError::Empty);
-        }
-        if name.len() > Self::MAX_LEN {
-            return Err(TopicError::TooLong { len: name.len() });
-        }
-        if name.chars().any(char::is_control) {
-            return Err(TopicError::ControlCharacter);
-        }
-        for segment in name.split('/') {
-            match segment {
-                "" => return Err(TopicError::EmptySegment),
-                "*" | "**" => return Err(TopicError::Wildcard),
-                _ => {}
-            }
+        check_segments(name)?;
+        if name.contains('*') {
+            return Err(TopicError::Wildcard);
         }
         Ok(Self(name.into()))
     }
@@ -53,6 +41,23 @@ impl Topic {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The rules that topics and patterns share.
+pub(crate) fn check_segments(name: &str) -> Result<(), TopicError> {
+    if name.is_empty() {
+        return Err(TopicError::Empty);
+    }
+    if name.len() > Topic::MAX_LEN {
+        return Err(TopicError::TooLong { len: name.len() });
+    }
+    if name.chars().any(char::is_control) {
+        return Err(TopicError::ControlCharacter);
+    }
+    if name.split('/').any(str::is_empty) {
+        return Err(TopicError::EmptySegment);
+    }
+    Ok(())
 }
 
 impl fmt::Display for Topic {
@@ -81,7 +86,7 @@ impl FromStr for Topic {
     }
 }
 
-/// The rule that a topic name breaks. Whoever chose the name is at fault.
+/// The rule that a topic name or a pattern breaks. Whoever chose it is at fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TopicError {
     /// No bytes at all.
@@ -99,95 +104,14 @@ pub enum TopicError {
     /// It begins or ends with `/`, or has two in a row.
     #[error("a topic has no empty segment: no `/` at its start or end, no `//`")]
     EmptySegment,
-    /// A segment is `*` or `**`, which only patterns may have.
-    #[error("a topic has no segment `*` or `**`")]
+    /// A topic with a `*`, which only patterns may have.
+    #[error("a topic has no `*`; only a pattern that is subscribed to may have one")]
     Wildcard,
-}
-
-/// Which topics a subscriber reads: one or more exact ones, sorted and each once.
-///
-/// Cloning is cheap.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Selector(Inner);
-
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-enum Inner {
-    All,
-    /// Not empty, sorted, no topic twice, at most `MAX_TOPICS`.
-    Topics(Arc<[Topic]>),
-}
-
-impl Selector {
-    /// The most topics of one selector, counted after duplicates are removed.
-    pub const MAX_TOPICS: usize = 64;
-
-    /// Reads exactly these topics.
-    ///
-    /// # Errors
-    /// No topic, or more than [`Selector::MAX_TOPICS`].
-    pub fn new(mut topics: Vec<Topic>) -> Result<Self, SelectorError> {
-        topics.sort_unstable();
-        topics.dedup();
-        if topics.is_empty() {
-            return Err(SelectorError::Empty);
-        }
-        if topics.len() > Self::MAX_TOPICS {
-            return Err(SelectorError::TooMany {
-                topics: topics.len(),
-            });
-        }
-        Ok(Self(Inner::Topics(topics.into())))
-    }
-
-    /// Reads the whole log, as the [feed](crate::feed) does. No text that a peer sends makes this.
-    #[must_use]
-    pub const fn all() -> Self {
-        Self(Inner::All)
-    }
-
-    /// Is this [`Selector::all`]?
-    #[must_use]
-    pub const fn is_all(&self) -> bool {
-        matches!(self.0, Inner::All)
-    }
-
-    /// The topics, sorted; empty for [`Selector::all`].
-    #[must_use]
-    pub fn topics(&self) -> &[Topic] {
-        match &self.0 {
-            Inner::All => &[],
-            Inner::Topics(topics) => topics,
-        }
-    }
-
-    /// Does a subscriber with this selector receive the events of `topic`?
-    #[must_use]
-    pub fn matches(&self, topic: &Topic) -> bool {
-        match &self.0 {
-            Inner::All => true,
-            Inner::Topics(topics) => topics.binary_search(topic).is_ok(),
-        }
-    }
-}
-
-impl From<Topic> for Selector {
-    fn from(topic: Topic) -> Self {
-        Self(Inner::Topics([topic].into()))
-    }
-}
-
-/// Why topics make no selector. Whoever chose them is at fault.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum SelectorError {
-    /// No topic was given.
-    #[error("name at least one topic")]
-    Empty,
-    /// More than [`Selector::MAX_TOPICS`].
-    #[error("at most {max} topics per subscription, {topics} were given", max = Selector::MAX_TOPICS)]
-    TooMany {
-        /// Different topics given.
-        topics: usize,
-    },
+    /// A pattern with a `*` within a segment.
+    #[error(
+        "in a pattern, `*` stands for one whole segment and `**` for any number of them; it cannot be part of a segment"
+    )]
+    PartialWildcard,
 }
 
 #[cfg(test)]
@@ -207,7 +131,6 @@ mod tests {
         check("a", Ok(()));
         check("a/b/c", Ok(()));
         check("Straße 1/ü.{}?#%2F", Ok(()));
-        check("*a/a*/***/a*b", Ok(()));
         check(&"x".repeat(255), Ok(()));
     }
 
@@ -222,28 +145,8 @@ mod tests {
         for empty in ["/", "/a", "a/", "a//b"] {
             check(empty, Err(TopicError::EmptySegment));
         }
-        for wildcard in ["*", "**", "a/*", "**/a", "a/*/b"] {
+        for wildcard in ["*", "**", "a/*", "**/a", "a/*/b", "a*b", "a/b*"] {
             check(wildcard, Err(TopicError::Wildcard));
         }
-    }
-
-    #[test]
-    fn a_selector_is_sorted_and_has_each_topic_once() {
-        let topic = |name: &str| Topic::new(name).expect("valid");
-        let selector = Selector::new(vec![topic("b"), topic("a"), topic("b")]).expect("two topics");
-        assert_eq!(selector.topics(), [topic("a"), topic("b")]);
-        assert!(selector.matches(&topic("a")) && !selector.matches(&topic("c")));
-        assert!(!selector.is_all());
-        assert!(Selector::all().matches(&topic("c")));
-    }
-
-    #[test]
-    fn a_selector_is_bounded() {
-        let topics = |count: usize| (0..count).map(|i| Topic::new(&format!("{i}")).expect("valid"));
-        assert_eq!(Selector::new(vec![]), Err(SelectorError::Empty));
-        let twice = Selector::new(topics(64).chain(topics(64)).collect());
-        assert_eq!(twice.map(|selector| selector.topics().len()), Ok(64));
-        let many = Selector::new(topics(65).collect());
-        assert_eq!(many, Err(SelectorError::TooMany { topics: 65 }));
     }
 }

@@ -11,6 +11,7 @@ impl Factory for Memory {
     async fn fresh(&self, setup: &Setup) -> MemoryStore {
         let config = MemoryConfig {
             retention: setup.retention,
+            rules: setup.rules.clone(),
             keys: setup.keys,
             max_event_bytes: setup.max_event_bytes,
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use proptest::prelude::*;
 use replay_store::{
-    After, Append, Clock, Epoch, Limit, MemoryConfig, MemoryStore, Position, ReplayStore,
+    After, Append, Clock, Epoch, Limit, MemoryConfig, MemoryStore, Pattern, Position, ReplayStore,
     Retention, Selector, Topic,
 };
 
@@ -17,7 +17,8 @@ use crate::model::Model;
 mod model;
 
 const EPOCH: Epoch = Epoch(1);
-const TOPICS: [&str; 4] = ["a", "b", "c", "d"];
+const TOPICS: [&str; 4] = ["a", "a/b", "c/b", "d"];
+const PATTERNS: [&str; 7] = ["a", "a/b", "c/b", "d", "*", "a/**", "*/b"];
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -29,7 +30,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     // No topic stands for the whole log.
-    let topics = || prop::collection::vec(0..TOPICS.len(), 0..4);
+    let topics = || prop::collection::vec(0..PATTERNS.len(), 0..4);
     let event = (0..TOPICS.len(), 0_usize..300);
     let after = prop_oneof![
         1 => Just(After::Earliest),
@@ -67,7 +68,8 @@ fn selector(topics: &[usize]) -> Selector {
     if topics.is_empty() {
         return Selector::all();
     }
-    Selector::new(topics.iter().map(|i| topic(*i)).collect()).expect("a few topics")
+    let pattern = |i: &usize| Pattern::new(PATTERNS[*i]).expect("valid");
+    Selector::new(topics.iter().map(pattern).collect()).expect("a few patterns")
 }
 
 proptest! {

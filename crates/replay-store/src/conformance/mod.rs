@@ -14,6 +14,7 @@
 //!     async fn fresh(&self, setup: &Setup) -> MemoryStore {
 //!         let config = MemoryConfig {
 //!             retention: setup.retention,
+//!             rules: setup.rules.clone(),
 //!             keys: setup.keys,
 //!             max_event_bytes: setup.max_event_bytes,
 //!         };
@@ -37,7 +38,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use crate::{Clock, KeyWindow, ReplayStore, Retention};
+use crate::{Clock, KeyWindow, ReplayStore, Retention, RetentionRules};
 
 #[doc(hidden)]
 pub mod appending;
@@ -46,16 +47,22 @@ pub mod concurrency;
 #[doc(hidden)]
 pub mod durability;
 #[doc(hidden)]
+pub mod ends;
+#[doc(hidden)]
 pub mod gaps;
 #[doc(hidden)]
 pub mod keys;
 #[doc(hidden)]
 pub mod oracle;
 #[doc(hidden)]
+pub mod patterns;
+#[doc(hidden)]
 pub mod reading;
 #[doc(hidden)]
 pub mod retention;
 mod subject;
+#[doc(hidden)]
+pub mod topics;
 
 /// Makes the stores that the cases run against.
 pub trait Factory: Sync {
@@ -92,6 +99,8 @@ pub trait Factory: Sync {
 pub struct Setup {
     /// What the store keeps.
     pub retention: Retention,
+    /// What it keeps of some topics.
+    pub rules: RetentionRules,
     /// The keys it remembers.
     pub keys: KeyWindow,
     /// The largest event it takes.
@@ -105,6 +114,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             retention: Retention::UNBOUNDED,
+            rules: RetentionRules::default(),
             keys: KeyWindow::default(),
             max_event_bytes: 1 << 20,
             clock: TestClock::default(),
@@ -221,6 +231,23 @@ macro_rules! __conformance_cases {
                 an_empty_log_has_no_gap
                 latest_is_the_end_of_the_log
                 one_topic_among_many_is_read;
+            patterns:
+                a_pattern_reads_every_topic_that_it_matches
+                overlapping_patterns_read_each_event_once
+                a_pattern_may_match_nothing
+                a_pattern_is_judged_by_the_floors_of_its_topics
+                a_pattern_is_judged_by_what_was_forgotten
+                a_pattern_among_many_topics_is_read;
+            topics:
+                topics_are_listed_by_name_and_in_pages
+                trimmed_topics_are_listed_until_they_are_forgotten
+                ten_thousand_topics;
+            ends:
+                a_topic_ends_once
+                an_ended_topic_takes_no_more
+                an_end_within_a_batch_counts
+                a_retry_of_what_came_before_the_end_is_answered
+                an_end_survives_reopening;
             gaps:
                 a_foreign_epoch_is_told
                 a_cursor_beyond_the_end_is_told
@@ -240,7 +267,9 @@ macro_rules! __conformance_cases {
                 a_topic_is_bounded_by_count
                 a_topic_is_bounded_by_bytes
                 events_grow_too_old
-                the_log_is_bounded_by_bytes;
+                the_log_is_bounded_by_bytes
+                a_rule_bounds_the_topics_it_matches
+                ages_may_differ_by_topic;
             durability:
                 reopening_keeps_everything
                 an_epoch_begins_with_the_first_append_after_reopening

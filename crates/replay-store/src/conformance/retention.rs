@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::subject::{Subject, data, each, needs, only};
 use super::{Factory, Outcome, Setup, Skipped};
-use crate::{Event, GapReason, Limit, ReplayStore, Retention, Selector};
+use crate::{
+    Event, GapReason, Limit, Pattern, ReplayStore, Retention, RetentionRules, Selector,
+    TopicRetention,
+};
 
 /// The newest events of each topic stay, and know what was before them.
 pub fn a_topic_is_bounded_by_count<F: Factory>(factory: &F) -> Outcome {
@@ -117,11 +120,78 @@ pub fn the_log_is_bounded_by_bytes<F: Factory>(factory: &F) -> Outcome {
     Ok(())
 }
 
-fn keeping<F: Factory>(factory: &F, retention: Retention) -> Result<Subject<'_, F>, Skipped> {
+/// The first rule that matches decides, of each of its bounds.
+pub fn a_rule_bounds_the_topics_it_matches<F: Factory>(factory: &F) -> Outcome {
+    let rule = |pattern: &str, events| {
+        let bounds = TopicRetention {
+            events,
+            ..Retention::UNBOUNDED.of_topic()
+        };
+        (Pattern::new(pattern).expect("valid"), bounds)
+    };
+    let rules = vec![rule("a/one", 1), rule("a/**", 3), rule("none", 0)];
+    let retention = Retention {
+        events: 2,
+        ..Retention::UNBOUNDED
+    };
+    let log = ruling(factory, retention, rules)?;
+    for i in 0..5 {
+        for name in ["a/one", "a/b", "a", "b", "none"] {
+            log.append(name, format!("{i}"));
+        }
+    }
+    assert_eq!(data(&log.read_all(&only("a/one"))), ["4"]);
+    assert_eq!(data(&log.read_all(&only("a/b"))), ["2", "3", "4"]);
+    assert_eq!(data(&log.read_all(&only("a"))), ["2", "3", "4"]);
+    assert_eq!(data(&log.read_all(&only("b"))), ["3", "4"]);
+    assert_eq!(log.read_all(&only("none")), []);
+    Ok(())
+}
+
+/// An old event that is kept does not keep younger ones of other topics.
+pub fn ages_may_differ_by_topic<F: Factory>(factory: &F) -> Outcome {
+    needs(F::TURNABLE_CLOCK, "TURNABLE_CLOCK")?;
+    let rule = |pattern: &str, seconds| {
+        let bounds = TopicRetention {
+            age: Duration::from_secs(seconds),
+            ..Retention::UNBOUNDED.of_topic()
+        };
+        (Pattern::new(pattern).expect("valid"), bounds)
+    };
+    let retention = Retention {
+        age: Duration::from_secs(60),
+        ..Retention::UNBOUNDED
+    };
+    let log = ruling(
+        factory,
+        retention,
+        vec![rule("long", 300), rule("short", 10)],
+    )?;
+    log.append("long", "0");
+    log.append("short", "1");
+    log.append("other", "2");
+    log.setup.clock.advance(Duration::from_secs(11));
+    log.append("short", "3");
+    assert_eq!(data(&log.read_all(&Selector::all())), ["0", "2", "3"]);
+    log.setup.clock.advance(Duration::from_secs(50));
+    log.append("x", "4");
+    assert_eq!(data(&log.read_all(&Selector::all())), ["0", "4"]);
+    log.setup.clock.advance(Duration::from_secs(240));
+    log.append("x", "5");
+    assert_eq!(data(&log.read_all(&Selector::all())), ["5"]);
+    Ok(())
+}
+
+fn ruling<F: Factory>(
+    factory: &F,
+    retention: Retention,
+    rules: Vec<(Pattern, TopicRetention)>,
+) -> Result<Subject<'_, F>, Skipped> {
     let log = Subject::with(
         factory,
         Setup {
             retention,
+            rules: RetentionRules::new(rules),
             ..Setup::default()
         },
     );
@@ -130,4 +200,8 @@ fn keeping<F: Factory>(factory: &F, retention: Retention) -> Result<Subject<'_, 
         "per_topic_retention",
     )?;
     Ok(log)
+}
+
+fn keeping<F: Factory>(factory: &F, retention: Retention) -> Result<Subject<'_, F>, Skipped> {
+    ruling(factory, retention, Vec::new())
 }

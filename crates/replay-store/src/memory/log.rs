@@ -1,17 +1,19 @@
 //! The log of a memory store: everything under its lock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::ops::Bound;
 
 use super::keys::Keys;
 use crate::{
     After, Append, Appended, Capabilities, Epochs, Event, Hint, KeyWindow, Limit, Page, Position,
-    Retention, Selector, StoreError, Topic, plan_batch,
+    Retention, RetentionRules, Selector, StoreError, Topic, TopicInfo, TopicRetention, plan_batch,
 };
 
 #[derive(Debug)]
 pub(super) struct Log {
     retention: Retention,
+    rules: RetentionRules,
     window: KeyWindow,
     epochs: Epochs,
     /// The last seq. Seqs are dense: 1, 2, 3...
@@ -19,6 +21,8 @@ pub(super) struct Log {
     /// The latest time seen; timestamps never decrease.
     now_ms: u64,
     topics: HashMap<Topic, TopicLog>,
+    /// The keys of `topics`, sorted, so that a pattern need not look at all of them.
+    names: BTreeSet<Topic>,
     /// Seq and topic of every retained event in order, and of up to as many trimmed ones again.
     order: VecDeque<(u64, Topic)>,
     /// Entries of `order` whose event was trimmed.
@@ -31,6 +35,8 @@ pub(super) struct Log {
     forgotten: u64,
     /// Topics without a retained event, by their floor, which no two topics share.
     idle: BTreeMap<u64, Topic>,
+    /// When the oldest event of a topic is too old, of every topic that has one and an age.
+    expiries: BTreeSet<(u64, Topic)>,
     keys: Keys,
 }
 
@@ -43,23 +49,34 @@ struct TopicLog {
     floor: u64,
     /// What the next event will have as [`Event::prev`].
     prev: Option<u64>,
+    bounds: TopicRetention,
+    /// Its last event is its end.
+    ended: bool,
 }
 
 impl Log {
-    pub(super) fn new(retention: Retention, window: KeyWindow, epochs: Epochs) -> Self {
+    pub(super) fn new(
+        retention: Retention,
+        rules: RetentionRules,
+        window: KeyWindow,
+        epochs: Epochs,
+    ) -> Self {
         Self {
             retention,
+            rules,
             window,
             epochs,
             tail: 0,
             now_ms: 0,
             topics: HashMap::new(),
+            names: BTreeSet::new(),
             order: VecDeque::new(),
             dead: 0,
             bytes: 0,
             floor: 0,
             forgotten: 0,
             idle: BTreeMap::new(),
+            expiries: BTreeSet::new(),
             keys: Keys::default(),
         }
     }
@@ -105,40 +122,90 @@ impl Log {
         now_ms: u64,
     ) -> Page {
         self.tick(now_ms);
-        let floor = if selector.is_all() {
-            self.floor
+        let (topics, floor) = if selector.is_all() {
+            (Vec::new(), self.floor)
         } else {
-            let floor = |topic| {
-                self.topics
-                    .get(topic)
-                    .map_or(self.forgotten, |log| log.floor)
-            };
-            selector.topics().iter().map(floor).max().unwrap_or(0)
+            self.matching(selector)
         };
         let judged = self.epochs.judge(after, floor, self.tail);
         let (events, more) = if selector.is_all() {
             take(self.whole_log(judged.start()), limit)
         } else {
-            take(self.merged(selector, judged.start()), limit)
+            take(merged(&topics, judged.start()), limit)
         };
         judged.into_page(events, more)
     }
 
     pub(super) fn trim(&mut self, selector: &Selector, through: u64) {
-        let topics = if selector.is_all() {
-            self.topics.keys().cloned().collect()
-        } else {
-            selector.topics().to_vec()
-        };
-        for topic in &topics {
+        for topic in self.names_of(selector) {
             while self
-                .oldest(topic)
+                .oldest(&topic)
                 .is_some_and(|event| event.position.seq <= through)
             {
-                self.trim_one(topic);
+                self.trim_one(&topic);
             }
         }
         self.forget_idle();
+    }
+
+    pub(super) fn topics(
+        &mut self,
+        selector: &Selector,
+        after: Option<&Topic>,
+        limit: usize,
+        now_ms: u64,
+    ) -> Vec<TopicInfo> {
+        self.tick(now_ms);
+        let mut names = self.names_of(selector);
+        if let Some(after) = after {
+            names.retain(|name| name > after);
+        }
+        let info = |topic: Topic| {
+            let log = self.topics.get(&topic)?;
+            Some(TopicInfo {
+                events: log.events.len() as u64,
+                bytes: log.bytes,
+                last: log.prev.unwrap_or(0),
+                ended: log.ended,
+                topic,
+            })
+        };
+        names.into_iter().filter_map(info).take(limit).collect()
+    }
+
+    /// The known topics of the selector, sorted.
+    fn names_of(&self, selector: &Selector) -> Vec<Topic> {
+        let known = |topic: &&Topic| self.topics.contains_key(*topic);
+        let mut names: Vec<_> = selector.topics().iter().filter(known).cloned().collect();
+        for pattern in selector.wildcards() {
+            let prefix = pattern.prefix();
+            let from = self
+                .names
+                .range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+            names.extend(
+                from.take_while(|name| name.as_str().starts_with(prefix))
+                    .filter(|name| pattern.matches(name))
+                    .cloned(),
+            );
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The known topics of the selector, and the largest floor among all its topics.
+    fn matching(&self, selector: &Selector) -> (Vec<&TopicLog>, u64) {
+        let topics: Vec<_> = if selector.is_exact() {
+            let known = selector.topics().iter();
+            known.filter_map(|topic| self.topics.get(topic)).collect()
+        } else {
+            let known = self.names_of(selector).into_iter();
+            known.filter_map(|topic| self.topics.get(&topic)).collect()
+        };
+        let unknown = !selector.is_exact() || topics.len() < selector.topics().len();
+        let floors = topics.iter().map(|log| log.floor);
+        let floor = floors.chain(unknown.then_some(self.forgotten)).max();
+        (topics, floor.unwrap_or(0))
     }
 
     /// Answers for the whole batch, with the positions that new events will have.
@@ -151,10 +218,18 @@ impl Log {
             epoch: self.epochs.current(),
             seq: self.tail,
         };
-        plan_batch(batch, capabilities, last, |append| {
+        let known = |append: &Append| {
             let known = self.keys.get(append);
             Ok(known.map(|known| (known.fingerprint, known.position)))
-        })
+        };
+        let ended = |topic: &Topic| {
+            let ended = self.topics.get(topic).filter(|log| log.ended);
+            Ok(ended.and_then(|log| log.prev).map(|seq| Position {
+                epoch: self.epochs.of(seq),
+                seq,
+            }))
+        };
+        plan_batch(batch, capabilities, last, known, ended)
     }
 
     fn push(&mut self, append: Append, position: Position) -> Event {
@@ -162,15 +237,25 @@ impl Log {
         let log = self
             .topics
             .entry(append.topic.clone())
-            .or_insert_with(|| TopicLog {
-                events: VecDeque::new(),
-                bytes: 0,
-                floor: forgotten,
-                prev: (forgotten == 0).then_some(0),
+            .or_insert_with_key(|topic| {
+                self.names.insert(topic.clone());
+                TopicLog {
+                    events: VecDeque::new(),
+                    bytes: 0,
+                    floor: forgotten,
+                    prev: (forgotten == 0).then_some(0),
+                    bounds: self.rules.of(topic, &self.retention),
+                    ended: false,
+                }
             });
         if log.events.is_empty() {
             self.idle.remove(&log.floor);
+            let expires = log.bounds.expires_ms(self.now_ms);
+            if expires < u64::MAX {
+                self.expiries.insert((expires, append.topic.clone()));
+            }
         }
+        log.ended = append.is_end();
         let event = Event {
             position,
             prev: log.prev,
@@ -196,30 +281,33 @@ impl Log {
     }
 
     fn trim_topic(&mut self, topic: &Topic) {
-        let Retention { events, bytes, .. } = self.retention;
         while self
             .topics
             .get(topic)
-            .is_some_and(|log| log.events.len() > events || log.bytes > bytes)
+            .is_some_and(|log| log.events.len() > log.bounds.events || log.bytes > log.bounds.bytes)
         {
             self.trim_one(topic);
         }
     }
 
-    /// Trims the oldest events of the log while they are too old, or all events too big. Timestamps
-    /// never decrease, so age is a matter of the oldest ones alone.
+    /// Trims what is too old, then the oldest events of the log while all of them are too big.
     fn trim_log(&mut self) {
-        let oldest_ms = self.retention.oldest_ms(self.now_ms);
+        while let Some((expires, topic)) = self.expiries.first()
+            && *expires <= self.now_ms
+        {
+            let topic = topic.clone();
+            self.trim_one(&topic);
+        }
         while let Some((seq, topic)) = self.order.front() {
             let oldest = self
                 .oldest(topic)
                 .filter(|event| event.position.seq == *seq);
-            let Some(event) = oldest else {
+            if oldest.is_none() {
                 self.order.pop_front();
                 self.dead -= 1;
                 continue;
-            };
-            if event.timestamp_ms >= oldest_ms && self.bytes <= self.retention.log_bytes {
+            }
+            if self.bytes <= self.retention.log_bytes {
                 break;
             }
             let topic = topic.clone();
@@ -241,6 +329,7 @@ impl Log {
                 break;
             };
             self.topics.remove(&topic);
+            self.names.remove(&topic);
             self.forgotten = self.forgotten.max(floor);
         }
     }
@@ -253,6 +342,14 @@ impl Log {
         let Some(event) = log.events.pop_front() else {
             return;
         };
+        let expires = log.bounds.expires_ms(event.timestamp_ms);
+        if expires < u64::MAX {
+            self.expiries.remove(&(expires, topic.clone()));
+            if let Some(next) = log.events.front() {
+                let expires = log.bounds.expires_ms(next.timestamp_ms);
+                self.expiries.insert((expires, topic.clone()));
+            }
+        }
         log.floor = event.position.seq;
         log.bytes -= event.cost();
         self.bytes -= event.cost();
@@ -278,37 +375,33 @@ impl Log {
             events.get(at)
         })
     }
+}
 
-    /// The retained events of the selector's topics above `start`, in order.
-    fn merged<'a>(
-        &'a self,
-        selector: &'a Selector,
-        start: u64,
-    ) -> impl Iterator<Item = &'a Event> + use<'a> {
-        let mut cursors: Vec<_> = selector
-            .topics()
-            .iter()
-            .filter_map(|topic| self.topics.get(topic))
-            .map(|log| {
-                let from = log
-                    .events
-                    .partition_point(|event| event.position.seq <= start);
-                log.events.range(from..).peekable()
-            })
-            .collect();
-        let mut heads: BinaryHeap<_> = cursors
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(i, cursor)| Some(Reverse((cursor.peek()?.position.seq, i))))
-            .collect();
-        std::iter::from_fn(move || {
-            let Reverse((_, i)) = heads.pop()?;
-            let cursor = cursors.get_mut(i)?;
-            let event = cursor.next();
-            heads.extend(cursor.peek().map(|next| Reverse((next.position.seq, i))));
-            event
+/// The retained events of these topics above `start`, in order.
+fn merged<'a>(topics: &[&'a TopicLog], start: u64) -> impl Iterator<Item = &'a Event> + use<'a> {
+    let beyond = |log: &&&TopicLog| log.prev.is_some_and(|last| last > start);
+    let mut cursors: Vec<_> = topics
+        .iter()
+        .filter(beyond)
+        .map(|log| {
+            let from = log
+                .events
+                .partition_point(|event| event.position.seq <= start);
+            log.events.range(from..).peekable()
         })
-    }
+        .collect();
+    let mut heads: BinaryHeap<_> = cursors
+        .iter_mut()
+        .enumerate()
+        .filter_map(|(i, cursor)| Some(Reverse((cursor.peek()?.position.seq, i))))
+        .collect();
+    std::iter::from_fn(move || {
+        let Reverse((_, i)) = heads.pop()?;
+        let cursor = cursors.get_mut(i)?;
+        let event = cursor.next();
+        heads.extend(cursor.peek().map(|next| Reverse((next.position.seq, i))));
+        event
+    })
 }
 
 /// As many events as the limit allows, at least one; and whether there are more.

@@ -227,12 +227,10 @@ impl Model {
                 .max()
                 .unwrap_or(0)
         } else {
-            selector
-                .topics()
-                .iter()
-                .map(|topic| self.floor(topic))
-                .max()
-                .expect("not empty")
+            let known = self.topics.keys().filter(|it| selector.matches(it));
+            let floors = known.chain(selector.topics()).map(|it| self.floor(it));
+            let unknown = (!selector.is_exact()).then_some(self.forgotten);
+            floors.chain(unknown).max().expect("not empty")
         };
         let bounds = Bounds {
             epoch: self.epoch(),
