@@ -78,11 +78,7 @@ impl Form {
             Self::WebSocket => frame(
                 &ServerMessage::Subscribed {
                     at: at.map(|at| at.to_string().into()),
-                    topics: topics
-                        .topics()
-                        .iter()
-                        .map(|it| it.as_str().into())
-                        .collect(),
+                    topics: topics.patterns().map(Into::into).collect(),
                 },
                 out,
             ),

@@ -31,6 +31,7 @@ mod fanout;
 mod form;
 mod http;
 mod hub;
+mod patterns;
 mod progress;
 mod serve;
 mod sse;

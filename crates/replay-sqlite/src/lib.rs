@@ -50,6 +50,7 @@ mod retain;
 mod row;
 mod schema;
 mod store;
+mod topic;
 mod writer;
 
 pub use self::error::OpenError;

@@ -6,8 +6,9 @@ use replay_store::{
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::retain::Bounds;
 use crate::row::{LogRow, int};
-use crate::schema;
+use crate::{schema, topic};
 
 /// Some 50 ms of work.
 const MAX_TRIMS: u32 = 4096;
@@ -15,6 +16,7 @@ const MAX_TRIMS: u32 = 4096;
 /// The log within a write transaction. Nothing of it counts before the commit.
 pub(crate) struct Log<'c> {
     pub(crate) connection: &'c Connection,
+    pub(crate) bounds: &'c Bounds,
     pub(crate) row: LogRow,
     epochs: Epochs,
     /// The epoch to start with the next event.
@@ -41,16 +43,19 @@ pub(crate) struct TopicRow {
     prev: Option<i64>,
     pub(crate) events: u64,
     pub(crate) bytes: u64,
+    ended: bool,
 }
 
 impl<'c> Log<'c> {
     pub(crate) fn load(
         connection: &'c Connection,
+        bounds: &'c Bounds,
         epochs: Epochs,
         next_epoch: Option<Epoch>,
     ) -> rusqlite::Result<Self> {
         Ok(Self {
             connection,
+            bounds,
             row: LogRow::load(connection)?,
             epochs,
             next_epoch,
@@ -94,12 +99,19 @@ impl<'c> Log<'c> {
             epoch: self.next_epoch.unwrap_or_else(|| self.epochs.current()),
             seq: self.row.tail,
         };
-        plan_batch(batch, capabilities, last, |append| {
-            match &append.idempotency_key {
-                Some(key) => Ok(self.known(&append.topic, key)?),
-                None => Ok(None),
-            }
-        })
+        let known = |append: &Append| match &append.idempotency_key {
+            Some(key) => Ok(self.known(&append.topic, key)?),
+            None => Ok(None),
+        };
+        let ended = |topic: &Topic| {
+            let ended = self.topic(topic)?.filter(|row| row.ended);
+            Ok(ended.and_then(|row| row.prev).map(|seq| {
+                let seq = seq.cast_unsigned();
+                let epoch = self.epochs.of(seq);
+                Position { epoch, seq }
+            }))
+        };
+        plan_batch(batch, capabilities, last, known, ended)
     }
 
     fn known(&self, topic: &Topic, key: &str) -> rusqlite::Result<Option<(Fingerprint, Position)>> {
@@ -126,6 +138,16 @@ impl<'c> Log<'c> {
             self.row.epoch_changes += 1;
         }
         let topic = self.topic_to_append(&append.topic)?;
+        let ended = append.is_end();
+        if topic.events == 0 {
+            let bounds = self.bounds.of(&append.topic);
+            self.connection
+                .prepare_cached("UPDATE topics SET expires = ?2 WHERE id = ?1")?
+                .execute(params![
+                    topic.id,
+                    expires(bounds.expires_ms(self.row.now_ms))
+                ])?;
+        }
         if append.idempotency_key.is_some() {
             self.remember(&append, position)?;
         }
@@ -156,10 +178,10 @@ impl<'c> Log<'c> {
             ])?;
         self.connection
             .prepare_cached(
-                "UPDATE topics SET prev = ?2, events = events + 1, bytes = bytes + ?3 \
-                 WHERE id = ?1",
+                "UPDATE topics SET prev = ?2, events = events + 1, bytes = bytes + ?3, \
+                 ended = ?4 WHERE id = ?1",
             )?
-            .execute([topic.id, int(position.seq), int(cost)])?;
+            .execute(params![topic.id, int(position.seq), int(cost), ended])?;
         self.row.tail = position.seq;
         self.row.bytes += cost;
         self.events.push(event);
@@ -185,18 +207,20 @@ impl<'c> Log<'c> {
             prev,
             events: 0,
             bytes: 0,
+            ended: false,
         })
     }
 
     pub(crate) fn topic(&self, name: &Topic) -> rusqlite::Result<Option<TopicRow>> {
         self.connection
-            .prepare_cached("SELECT id, prev, events, bytes FROM topics WHERE name = ?1")?
+            .prepare_cached("SELECT id, prev, events, bytes, ended FROM topics WHERE name = ?1")?
             .query_row([name.as_str()], |row| {
                 Ok(TopicRow {
                     id: row.get(0)?,
                     prev: row.get(1)?,
                     events: row.get::<_, i64>(2)?.cast_unsigned(),
                     bytes: row.get::<_, i64>(3)?.cast_unsigned(),
+                    ended: row.get(4)?,
                 })
             })
             .optional()
@@ -229,20 +253,15 @@ impl<'c> Log<'c> {
     }
 
     /// Every topic of the selector that the file knows.
-    pub(crate) fn topics_of(&self, selector: &Selector) -> rusqlite::Result<Vec<i64>> {
-        if selector.is_all() {
-            return self
-                .connection
-                .prepare_cached("SELECT id FROM topics")?
-                .query_map([], |row| row.get(0))?
-                .collect();
-        }
-        let mut ids = Vec::new();
-        for topic in selector.topics() {
-            ids.extend(self.topic(topic)?.map(|topic| topic.id));
-        }
-        Ok(ids)
+    pub(crate) fn topics_of(&self, selector: &Selector) -> rusqlite::Result<Vec<Topic>> {
+        let rows = topic::matching(self.connection, selector, None)?;
+        Ok(rows.into_iter().map(|row| row.name).collect())
     }
+}
+
+/// As the file has it: null for never.
+pub(crate) fn expires(at_ms: u64) -> Option<i64> {
+    i64::try_from(at_ms).ok()
 }
 
 /// Why a batch was not appended.

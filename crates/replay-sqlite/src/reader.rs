@@ -1,23 +1,32 @@
 //! The reading side: a few threads, each with a connection of its own.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
-use futures::channel::oneshot;
-use replay_store::{After, Epochs, Event, Limit, Page, Selector, StoreError, Topic};
-use rusqlite::{Connection, OptionalExtension as _};
+use replay_store::{After, Epochs, Event, Limit, Page, Selector, Topic, TopicInfo};
+use rusqlite::Connection;
 
 use crate::error::{OpenError, failed};
 use crate::row::{self, LogRow, int};
-use crate::schema;
+use crate::writer::Reply;
+use crate::{schema, topic};
 
-/// One page to read.
-pub(crate) struct Job {
-    pub(crate) selector: Selector,
-    pub(crate) after: After,
-    pub(crate) limit: Limit,
-    pub(crate) reply: oneshot::Sender<Result<Page, StoreError>>,
+/// What to read.
+pub(crate) enum Job {
+    Page {
+        selector: Selector,
+        after: After,
+        limit: Limit,
+        reply: Reply<Page>,
+    },
+    Topics {
+        selector: Selector,
+        after: Option<Topic>,
+        limit: usize,
+        reply: Reply<Vec<TopicInfo>>,
+    },
 }
 
 /// Starts `count` readers. They end when the sender is dropped.
@@ -52,13 +61,30 @@ impl Reader {
             // A reader that panicked has not harmed the queue.
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(job) = job else { return };
-            if job.reply.is_canceled() {
-                continue;
+            // Whoever asked may have gone, before or while it is read.
+            match job {
+                Job::Page {
+                    selector,
+                    after,
+                    limit,
+                    reply,
+                } if !reply.is_canceled() => {
+                    let page = self.read(&selector, after, limit);
+                    let _gone = reply.send(page.map_err(|error| failed(&error)));
+                }
+                Job::Topics {
+                    selector,
+                    after,
+                    limit,
+                    reply,
+                } if !reply.is_canceled() => {
+                    let topics = topic::matching(&self.connection, &selector, after.as_ref());
+                    let infos = topics
+                        .map(|topics| topics.into_iter().map(|it| it.info).take(limit).collect());
+                    let _gone = reply.send(infos.map_err(|error| failed(&error)));
+                }
+                Job::Page { .. } | Job::Topics { .. } => {}
             }
-            let page = self
-                .read(&job.selector, job.after, job.limit)
-                .map_err(|error| failed(&error));
-            let _gone = job.reply.send(page);
         }
     }
 
@@ -78,11 +104,52 @@ impl Reader {
         let judged = epochs.judge(after, floor, log.tail);
         // One more than is wanted tells whether there are more.
         let count = limit.events.max(1).saturating_add(1);
-        let seqs = seqs(&snapshot, topics.as_deref(), judged.start(), count)?;
+        let (seqs, through) = match topics {
+            Some(topics) if topics.len() > MERGED => {
+                scan(&snapshot, &topics, judged.start(), count)?
+            }
+            topics => (
+                seqs(&snapshot, topics.as_deref(), judged.start(), count)?,
+                None,
+            ),
+        };
         let (events, more) = take(&snapshot, epochs, &seqs, limit)?;
         snapshot.finish()?;
-        Ok(judged.into_page(events, more))
+        Ok(match through {
+            Some(through) if !more => judged.into_page_through(events, through),
+            _ => judged.into_page(events, more),
+        })
     }
+}
+
+/// The most topics that are read by their indexes and merged. For more, the log is scanned, so many
+/// events at a time.
+const MERGED: usize = Selector::MAX_PATTERNS;
+const SCANNED: i64 = 8192;
+
+/// The first `count` seqs of many topics above `start`, in order, and how far was scanned if there
+/// is more.
+fn scan(
+    snapshot: &Connection,
+    topics: &[i64],
+    start: u64,
+    count: usize,
+) -> rusqlite::Result<(Vec<i64>, Option<u64>)> {
+    let topics: HashSet<i64> = topics.iter().copied().collect();
+    let mut select = snapshot
+        .prepare_cached("SELECT seq, topic FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+    let mut rows = select.query([int(start), SCANNED])?;
+    let (mut seqs, mut scanned, mut last) = (Vec::new(), 0, start);
+    while seqs.len() < count
+        && let Some(row) = rows.next()?
+    {
+        let seq: i64 = row.get(0)?;
+        if topics.contains(&row.get::<_, i64>(1)?) {
+            seqs.push(seq);
+        }
+        (scanned, last) = (scanned + 1, seq.cast_unsigned());
+    }
+    Ok((seqs, (scanned == SCANNED).then_some(last)))
 }
 
 /// The known topics of the selector, `None` for all, and the largest floor among them.
@@ -94,24 +161,12 @@ fn topics_and_floor(
     if selector.is_all() {
         return Ok((None, log.floor));
     }
-    let mut known = Vec::new();
-    let mut floor = 0;
-    let mut lookup = snapshot.prepare_cached("SELECT id, floor FROM topics WHERE name = ?1")?;
-    for topic in selector.topics() {
-        let row = lookup
-            .query_row([Topic::as_str(topic)], |row| {
-                Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
-            })
-            .optional()?;
-        match row {
-            Some((id, its_floor)) => {
-                known.push(id);
-                floor = floor.max(its_floor);
-            }
-            None => floor = floor.max(log.forgotten),
-        }
-    }
-    Ok((Some(known), floor))
+    let known = topic::matching(snapshot, selector, None)?;
+    let unknown = !selector.is_exact() || known.len() < selector.topics().len();
+    let floors = known.iter().map(|topic| topic.floor);
+    let floor = floors.chain(unknown.then_some(log.forgotten)).max();
+    let ids = known.iter().map(|topic| topic.id).collect();
+    Ok((Some(ids), floor.unwrap_or(0)))
 }
 
 /// The first `count` seqs above `start`, in order. Each topic is read by its index alone.

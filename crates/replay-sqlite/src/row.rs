@@ -30,7 +30,7 @@ pub(crate) fn event(row: &Row<'_>, epochs: &Epochs) -> rusqlite::Result<Event> {
         prev: row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned),
         topic: Topic::new(name).map_err(|error| invalid(6, error))?,
         event: kind
-            .map(EventType::new)
+            .map(EventType::stored)
             .transpose()
             .map_err(|error| invalid(2, error))?,
         data,

@@ -15,10 +15,11 @@ use crate::error::OpenError;
 const APPLICATION_ID: i32 = 0x7464_6774;
 
 /// The format that this version writes.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Times are Unix milliseconds. `topics.prev` is null where the store has forgotten it; a topic
-/// without events is idle. `log` has one row.
+/// without events is idle; `topics.expires` is when its oldest event is too old, null for never,
+/// under the bounds whose digest is `log.ages`. `log` has one row.
 const TABLES: &str = "
     CREATE TABLE log (
         id INTEGER PRIMARY KEY CHECK (id = 0),
@@ -29,7 +30,8 @@ const TABLES: &str = "
         bytes INTEGER NOT NULL,
         idle INTEGER NOT NULL,
         keys INTEGER NOT NULL,
-        epoch_changes INTEGER NOT NULL
+        epoch_changes INTEGER NOT NULL,
+        ages INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE TABLE epochs (
         nth INTEGER PRIMARY KEY,
@@ -42,9 +44,12 @@ const TABLES: &str = "
         floor INTEGER NOT NULL,
         prev INTEGER,
         events INTEGER NOT NULL,
-        bytes INTEGER NOT NULL
+        bytes INTEGER NOT NULL,
+        ended INTEGER NOT NULL DEFAULT 0,
+        expires INTEGER
     ) STRICT;
     CREATE INDEX idle_topics ON topics (floor) WHERE events = 0;
+    CREATE INDEX expiring_topics ON topics (expires) WHERE expires IS NOT NULL;
     CREATE TABLE events (
         seq INTEGER PRIMARY KEY,
         topic INTEGER NOT NULL,
@@ -68,6 +73,14 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
+/// From version 1: topics may end, and may be kept for different times.
+const FROM_1: &str = "
+    ALTER TABLE log ADD COLUMN ages INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE topics ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE topics ADD COLUMN expires INTEGER;
+    CREATE INDEX expiring_topics ON topics (expires) WHERE expires IS NOT NULL;
+";
+
 /// Opens the file for writing, and makes it if it is not there: then its first epoch is `seed`.
 /// Also tells whether it was there.
 pub(crate) fn open(
@@ -79,8 +92,11 @@ pub(crate) fn open(
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let existed = tables > 0;
     if existed {
-        check_format(&connection)?;
+        let found = check_format(&connection)?;
         use_wal(&connection)?;
+        if found < VERSION {
+            migrate(&mut connection)?;
+        }
     } else {
         // Must come before anything is written.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -192,7 +208,8 @@ fn use_wal(connection: &Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn check_format(connection: &Connection) -> Result<(), OpenError> {
+/// The version of the file, if this can be read.
+fn check_format(connection: &Connection) -> Result<i32, OpenError> {
     let id: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     if id != APPLICATION_ID {
         return Err(OpenError::Foreign);
@@ -204,13 +221,22 @@ fn check_format(connection: &Connection) -> Result<(), OpenError> {
             known: VERSION,
         });
     }
+    Ok(found)
+}
+
+/// Brings a file of an older version up to this one, whole or not at all.
+fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(FROM_1)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
     Ok(())
 }
 
 fn create(connection: &mut Connection, seed: Epoch) -> Result<(), OpenError> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
-    transaction.execute("INSERT INTO log VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0)", [])?;
+    transaction.execute("INSERT INTO log VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0, 0)", [])?;
     replace_epochs(&transaction, &Epochs::new(seed))?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;

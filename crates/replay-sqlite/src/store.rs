@@ -13,11 +13,12 @@ use futures::stream::BoxStream;
 use futures::{SinkExt as _, StreamExt as _};
 use replay_store::{
     After, Append, Appended, Capabilities, Clock, Hint, KeyWindow, Limit, Page, ReplayStore,
-    Retention, Selector, StoreError,
+    Retention, RetentionRules, Selector, StoreError, Topic, TopicInfo,
 };
 
 use crate::error::OpenError;
 use crate::reader::{self, Job};
+use crate::retain::Bounds;
 use crate::schema;
 use crate::writer::{Command, Published, Reply, Writer};
 
@@ -26,10 +27,12 @@ use crate::writer::{Command, Published, Reply, Writer};
 const COMMANDS: usize = 64;
 
 /// How a [`SqliteStore`] is set up.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SqliteConfig {
     /// How much of the log is kept; `log_bytes` bounds the file, times about 1.3.
     pub retention: Retention,
+    /// Topics that are bounded otherwise.
+    pub rules: RetentionRules,
     /// How long idempotency keys are remembered.
     pub keys: KeyWindow,
     /// The largest data of one event, in bytes.
@@ -44,6 +47,7 @@ impl Default for SqliteConfig {
     fn default() -> Self {
         Self {
             retention: Retention::default(),
+            rules: RetentionRules::default(),
             keys: KeyWindow::default(),
             max_event_bytes: 1 << 20,
             readers: 2,
@@ -58,7 +62,6 @@ pub struct SqliteStore(Arc<Shared>);
 
 struct Shared {
     capabilities: Capabilities,
-    retention: Retention,
     clock: Clock,
     published: Arc<Published>,
     /// `None` once closed.
@@ -120,6 +123,11 @@ impl SqliteStore {
             },
             max_event_bytes: config.max_event_bytes,
         };
+        let bounds = Bounds {
+            retention: config.retention,
+            rules: config.rules,
+        };
+        bounds.apply(&connection)?;
         let (jobs, mut threads) = reader::start(&path, config.readers)?;
         let published = Arc::new(Published::default());
         let writer = Writer {
@@ -129,7 +137,7 @@ impl SqliteStore {
             epoch_due: existed,
             seeds: Box::new(seeds),
             clock: clock.clone(),
-            retention: config.retention,
+            bounds,
             keys: config.keys,
             capabilities,
             published: Arc::clone(&published),
@@ -138,7 +146,6 @@ impl SqliteStore {
         threads.push(thread::spawn(move || writer.run(receiver)));
         Ok(Self(Arc::new(Shared {
             capabilities,
-            retention: config.retention,
             clock,
             published,
             ends: Mutex::new(Some(Ends {
@@ -148,6 +155,17 @@ impl SqliteStore {
             threads,
             _lock: lock,
         })))
+    }
+
+    async fn read_job<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
+        if self.0.published.expires_ms.load(Ordering::Acquire) <= self.0.clock.now_ms() {
+            // A store that cannot write now can still be read; it only shows what is too old.
+            let _ticked = self.ask(Command::Tick).await;
+        }
+        let (reply, answer) = oneshot::channel();
+        let sent = self.0.ends(|ends| ends.jobs.send(job(reply)))?;
+        sent.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
@@ -202,27 +220,36 @@ impl ReplayStore for SqliteStore {
         after: After,
         limit: Limit,
     ) -> Result<Page, StoreError> {
-        let oldest_allowed = self.0.retention.oldest_ms(self.0.clock.now_ms());
-        if self.0.published.oldest_ms.load(Ordering::Acquire) < oldest_allowed {
-            // A store that cannot write now can still be read; it only shows what is too old.
-            let _ticked = self.ask(Command::Tick).await;
-        }
-        let (reply, page) = oneshot::channel();
-        let job = Job {
-            selector: selector.clone(),
+        let selector = selector.clone();
+        self.read_job(|reply| Job::Page {
+            selector,
             after,
             limit,
             reply,
-        };
-        let sent = self.0.ends(|ends| ends.jobs.send(job))?;
-        sent.map_err(|_| StoreError::Closed)?;
-        page.await.map_err(|_| StoreError::Closed)?
+        })
+        .await
     }
 
     async fn trim(&self, selector: &Selector, through: u64) -> Result<(), StoreError> {
         let selector = selector.clone();
         self.ask(|reply| Command::Trim(selector, through, reply))
             .await
+    }
+
+    async fn topics(
+        &self,
+        selector: &Selector,
+        after: Option<&Topic>,
+        limit: usize,
+    ) -> Result<Vec<TopicInfo>, StoreError> {
+        let (selector, after) = (selector.clone(), after.cloned());
+        self.read_job(|reply| Job::Topics {
+            selector,
+            after,
+            limit,
+            reply,
+        })
+        .await
     }
 
     fn hints(&self) -> Option<BoxStream<'static, Hint>> {

@@ -8,13 +8,14 @@ use futures::StreamExt as _;
 use futures::channel::{mpsc, oneshot};
 use futures::executor::block_on;
 use replay_store::{
-    Append, Appended, Capabilities, Clock, Epoch, Epochs, Hint, Hints, KeyWindow, Retention,
-    Selector, StoreError,
+    Append, Appended, Capabilities, Clock, Epoch, Epochs, Hint, Hints, KeyWindow, Selector,
+    StoreError,
 };
 use rusqlite::Connection;
 
 use crate::error::failed;
 use crate::log::{AppendError, Log, Outcome};
+use crate::retain::Bounds;
 use crate::schema;
 
 /// The most commands that share one commit, and the data after which no more are added.
@@ -40,8 +41,8 @@ pub(crate) enum Command {
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     pub(crate) hints: Hints,
-    /// The time of the oldest event; the largest value if there is none.
-    pub(crate) oldest_ms: AtomicU64,
+    /// When the next event is too old; the largest value for never.
+    pub(crate) expires_ms: AtomicU64,
 }
 
 pub(crate) struct Writer {
@@ -53,7 +54,7 @@ pub(crate) struct Writer {
     pub(crate) epoch_due: bool,
     pub(crate) seeds: Box<dyn FnMut() -> u64 + Send>,
     pub(crate) clock: Clock,
-    pub(crate) retention: Retention,
+    pub(crate) bounds: Bounds,
     pub(crate) keys: KeyWindow,
     pub(crate) capabilities: Capabilities,
     pub(crate) published: Arc<Published>,
@@ -161,8 +162,8 @@ impl Writer {
         let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
         let begin = || {
             connection.execute_batch("BEGIN IMMEDIATE")?;
-            let mut log = Log::load(connection, self.epochs.clone(), next_epoch)?;
-            log.tick(self.clock.now_ms(), &self.retention, &self.keys)?;
+            let mut log = Log::load(connection, &self.bounds, self.epochs.clone(), next_epoch)?;
+            log.tick(self.clock.now_ms(), &self.keys)?;
             Ok(log)
         };
         begin().map_err(|error: rusqlite::Error| failed(&error))
@@ -194,7 +195,7 @@ impl Writer {
             }
             Command::Trim(selector, through, reply) => {
                 if let Ok(log) = log {
-                    broken = log.trim(&selector, through, &self.retention).err();
+                    broken = log.trim(&selector, through).err();
                 }
                 applied.others.push(reply);
             }
@@ -207,10 +208,12 @@ impl Writer {
     }
 
     fn finish(&self, mut log: Log<'_>) -> rusqlite::Result<Outcome> {
-        log.retain(&self.retention, &self.keys)?;
-        let oldest_ms = log.oldest_ms()?.unwrap_or(u64::MAX);
+        log.retain(&self.keys)?;
+        let expires_ms = log.expires_ms()?.unwrap_or(u64::MAX);
         // Should the commit fail, a reader at worst asks for a tick in vain.
-        self.published.oldest_ms.store(oldest_ms, Ordering::Release);
+        self.published
+            .expires_ms
+            .store(expires_ms, Ordering::Release);
         log.finish()
     }
 
@@ -261,6 +264,9 @@ impl Writer {
             Ok(false) => return Err(unavailable("the file is being read; try again".to_owned())),
             Err(error) => return Err(failed(&error)),
         }
+        self.bounds
+            .apply(&connection)
+            .map_err(|error| failed(&error))?;
         self.epochs = epochs;
         self.connection = Some(connection);
         Ok(())

@@ -8,6 +8,7 @@ use replay_sqlite::{SqliteConfig, SqliteStore};
 use replay_store::conformance::{Factory, Setup};
 use replay_store::{
     After, Append, Appended, Capabilities, Hint, Limit, Page, ReplayStore, Selector, StoreError,
+    Topic, TopicInfo,
 };
 use tempfile::TempDir;
 
@@ -23,6 +24,7 @@ fn open(folder: &Path, setup: &Setup) -> SqliteStore {
     static SEED: AtomicU64 = AtomicU64::new(1);
     let config = SqliteConfig {
         retention: setup.retention,
+        rules: setup.rules.clone(),
         keys: setup.keys,
         max_event_bytes: setup.max_event_bytes,
         readers: 2,
@@ -73,6 +75,15 @@ impl ReplayStore for InFolder {
 
     async fn trim(&self, selector: &Selector, through: u64) -> Result<(), StoreError> {
         self.store.trim(selector, through).await
+    }
+
+    async fn topics(
+        &self,
+        selector: &Selector,
+        after: Option<&Topic>,
+        limit: usize,
+    ) -> Result<Vec<TopicInfo>, StoreError> {
+        self.store.topics(selector, after, limit).await
     }
 
     fn hints(&self) -> Option<BoxStream<'static, Hint>> {

@@ -90,6 +90,13 @@ impl Selector {
         topics.chain(self.wildcards().iter().map(Pattern::as_str))
     }
 
+    /// All patterns, as [`Selector::new`] takes them.
+    #[must_use]
+    pub fn to_patterns(&self) -> Vec<Pattern> {
+        let topics = self.topics().iter().cloned().map(Pattern::from);
+        topics.chain(self.wildcards().iter().cloned()).collect()
+    }
+
     /// Does every pattern name exactly one topic?
     #[must_use]
     pub fn is_exact(&self) -> bool {

@@ -9,7 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use replay_store::{After, Append, EventType, Selector, Topic};
+use replay_store::{After, Append, EventType, Pattern, Selector, Topic};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -43,14 +43,14 @@ pub(super) fn subscribe<B>(hub: &Hub, request: &Request<B>) -> Result<Response<H
 }
 
 fn wish<B>(hub: &Hub, request: &Request<B>) -> Result<Wish, Problem> {
-    let mut topics = Vec::new();
+    let mut patterns = Vec::new();
     let mut policy = hub.config().policy;
     let mut format = None;
     let mut after = After::Latest;
     for pair in query::pairs(request.uri().query().unwrap_or_default()) {
         let (name, value) = pair?;
         match &*name {
-            "topic" => topics.push(Topic::new(&value)?),
+            "topic" => patterns.push(Pattern::new(&value)?),
             "last_event_id" if !value.is_empty() => after = After::parse(value.as_bytes()),
             "policy" => policy = parse_policy(hub, &value)?,
             "format" => {
@@ -69,12 +69,13 @@ fn wish<B>(hub: &Hub, request: &Request<B>) -> Result<Wish, Problem> {
     {
         after = After::parse(id.as_bytes());
     }
-    if topics.is_empty() {
+    if patterns.is_empty() {
         return Err(Problem::TopicMissing);
     }
-    let selector = Selector::new(topics)?;
-    let several = selector.topics().len() > 1;
-    let form = format.unwrap_or(if several { Form::SseJson } else { Form::SseRaw });
+    let selector = Selector::new(patterns)?;
+    // Only one topic goes without saying.
+    let raw = selector.is_exact() && selector.topics().len() == 1;
+    let form = format.unwrap_or(if raw { Form::SseRaw } else { Form::SseJson });
     Ok(Wish {
         selector,
         form,

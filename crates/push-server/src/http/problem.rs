@@ -96,6 +96,9 @@ pub enum Problem {
     /// The idempotency key was used with another body.
     #[error("this Idempotency-Key was used for other data; use a new key for a new event")]
     KeyReused,
+    /// The topic has ended.
+    #[error("the topic has ended and takes no more events; publish to another topic")]
+    TopicEnded,
     /// The store did not take the event, and has not kept it.
     #[error("the store is not available; try again")]
     StoreUnavailable,
@@ -144,6 +147,7 @@ impl Problem {
             Self::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "upgrade_required"),
             Self::UpgradeInvalid { .. } => (StatusCode::BAD_REQUEST, "upgrade_invalid"),
             Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "key_reused"),
+            Self::TopicEnded => (StatusCode::CONFLICT, "topic_ended"),
             Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::OutcomeUnknown => (StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
@@ -229,6 +233,7 @@ impl Problem {
     pub(crate) fn from_store(error: &StoreError) -> Self {
         match error {
             StoreError::KeyReused { .. } => Self::KeyReused,
+            StoreError::Ended { .. } => Self::TopicEnded,
             StoreError::TooLarge { limit, .. } => Self::TooLarge { limit: *limit },
             StoreError::OutcomeUnknown { .. } => Self::OutcomeUnknown,
             StoreError::KeyTooLong { limit, .. } => Self::KeyInvalid {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt as _};
-use replay_store::{After, Append, EventType, Selector, Topic};
+use replay_store::{After, Append, EventType, Pattern, Selector, Topic};
 use session_proto::envelope::{ClientMessage, Encoding, ServerMessage};
 use session_proto::{Beat, Heartbeat};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -265,9 +265,9 @@ impl Session {
                     Err(problem) => self.problem(None, &problem),
                 }
             }
-            ClientMessage::Subscribe { topics } => self.change(&topics, |topic, _| Some(topic)),
+            ClientMessage::Subscribe { topics } => self.change(&topics, |pattern, _| Some(pattern)),
             ClientMessage::Unsubscribe { topics } => {
-                self.change(&topics, |topic, gone| (!gone).then_some(topic));
+                self.change(&topics, |pattern, gone| (!gone).then_some(pattern));
             }
             ClientMessage::Publish { ref reference, .. } => {
                 let reference = reference.as_deref().map(Arc::from);
@@ -285,21 +285,25 @@ impl Session {
     }
 
     /// Adds or removes topics: the subscription goes on from where it stands.
-    fn change<T: AsRef<str>>(&mut self, topics: &[T], keep: impl Fn(Topic, bool) -> Option<Topic>) {
+    fn change<T: AsRef<str>>(
+        &mut self,
+        topics: &[T],
+        keep: impl Fn(Pattern, bool) -> Option<Pattern>,
+    ) {
         let Some(subscriber) = &mut self.subscriber else {
             let detail = "send resume first; it opens the session";
             return self.error(None, "not_resumed", detail);
         };
-        let named = match select(topics) {
+        let named = match patterns(topics) {
             Ok(named) => named,
             Err(problem) => return self.problem(None, &problem),
         };
-        let had = subscriber.selector().topics();
-        let added = named.topics().iter().filter(|it| !had.contains(it));
+        let had = subscriber.selector().to_patterns();
+        let added = named.iter().filter(|it| !had.contains(it));
         let all = had.iter().chain(added).cloned();
-        let kept = all.filter_map(|topic| {
-            let gone = named.topics().contains(&topic);
-            keep(topic, gone)
+        let kept = all.filter_map(|pattern| {
+            let gone = named.contains(&pattern);
+            keep(pattern, gone)
         });
         let selector = match Selector::new(kept.collect()) {
             Ok(selector) => selector,
@@ -311,12 +315,7 @@ impl Session {
         }
         let answer = ServerMessage::Subscribed {
             at: subscriber.position().map(|at| at.to_string().into()),
-            topics: subscriber
-                .selector()
-                .topics()
-                .iter()
-                .map(|it| it.as_str().into())
-                .collect(),
+            topics: subscriber.selector().patterns().map(Into::into).collect(),
         };
         frame(&answer, &mut self.out);
     }
@@ -409,11 +408,15 @@ async fn next(subscriber: &mut Option<Subscriber>) -> Option<Result<Bytes, Subsc
 }
 
 fn select<T: AsRef<str>>(topics: &[T]) -> Result<Selector, Problem> {
+    Ok(Selector::new(patterns(topics)?)?)
+}
+
+fn patterns<T: AsRef<str>>(topics: &[T]) -> Result<Vec<Pattern>, Problem> {
     if topics.is_empty() {
         return Err(Problem::TopicMissing);
     }
-    let topics: Result<Vec<_>, _> = topics.iter().map(|it| Topic::new(it.as_ref())).collect();
-    Ok(Selector::new(topics?)?)
+    let patterns: Result<_, _> = topics.iter().map(|it| Pattern::new(it.as_ref())).collect();
+    Ok(patterns?)
 }
 
 fn append(message: ClientMessage<'_>) -> Result<Append, Problem> {

@@ -61,8 +61,8 @@ async fn bad_input_is_refused_with_a_stable_code_and_the_hub_lives_on() {
         "a//b",
         "/a",
         "a/",
-        "a/*",
-        "**",
+        "a*",
+        "a/***",
         "a%00b",
         "a%0Ab",
         &"x".repeat(256),
@@ -70,6 +70,11 @@ async fn bad_input_is_refused_with_a_stable_code_and_the_hub_lives_on() {
         let uri = format!("/events?topic={topic}");
         check(&hub, post(&uri), b"", 400, "topic_invalid").await;
         check(&hub, get(&uri), b"", 400, "topic_invalid").await;
+    }
+    // Subscribed to, not published to.
+    for pattern in ["*", "**", "a/*"] {
+        let uri = format!("/events?topic={pattern}");
+        check(&hub, post(&uri), b"", 400, "topic_invalid").await;
     }
     check(&hub, post("/events?topic=%FF"), b"", 400, "query_invalid").await;
     for (name, value, code) in [

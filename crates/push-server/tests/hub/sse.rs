@@ -208,3 +208,37 @@ async fn closing_the_hub_ends_streams_with_a_retry_and_dropping_cuts_them() {
     assert_eq!(closed.next().await, Got::Retry);
     assert_eq!(closed.next().await, Got::End);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pattern_is_json_and_an_event_that_two_patterns_match_comes_once() {
+    let hub = hub().await;
+    publish(&hub, "a/x", "missed").await;
+    let uri = format!(
+        "/events?topic=a/*&topic=**/x&topic=b&last_event_id={}",
+        cursor(0)
+    );
+    let mut stream = Stream::open(&hub, &uri, None).await;
+    let mut received = Vec::new();
+    while received.is_empty() {
+        if let Got::Event { event, data, .. } = stream.next_block().await
+            && event == "message"
+        {
+            received.push(data);
+        }
+    }
+    for topic in ["a", "a/x", "b", "a/b/c", "x"] {
+        publish(&hub, topic, "live").await;
+    }
+    while received.len() < 4 {
+        if let Got::Event { event, data, .. } = stream.next_block().await
+            && event == "message"
+        {
+            received.push(data);
+        }
+    }
+    let topics: Vec<_> = received
+        .iter()
+        .map(|data| serde_json::from_str::<serde_json::Value>(data).unwrap()["topic"].clone())
+        .collect();
+    assert_eq!(topics, ["a/x", "a/x", "b", "x"]);
+}

@@ -289,3 +289,31 @@ async fn a_violation_is_closed_with_its_code() {
         assert_eq!(socket.closed.map(|it| it.0), Some(expected), "{bytes:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn patterns_are_subscribed_to_and_left_in_mid_session() {
+    let hub = hub().await;
+    let mut socket = Socket::resume(&hub, &["a/*"], None).await;
+    check(&socket.next().await, &json!({"topics": ["a/*"]}));
+    check(&socket.next().await, &json!({"type": "ready"}));
+    socket
+        .send(json!({"type": "subscribe", "topics": ["**/z", "b"]}))
+        .await;
+    check(
+        &socket.next().await,
+        &json!({"topics": ["b", "**/z", "a/*"]}),
+    );
+    for topic in ["a/z", "b", "c", "c/z"] {
+        publish(&hub, topic, "x").await;
+    }
+    for topic in ["a/z", "b", "c/z"] {
+        check(&socket.next().await, &json!({"topic": topic}));
+    }
+    socket
+        .send(json!({"type": "unsubscribe", "topics": ["**/z", "nothing"]}))
+        .await;
+    check(&socket.next().await, &json!({"topics": ["b", "a/*"]}));
+    publish(&hub, "c/z", "x").await;
+    publish(&hub, "a/z", "x").await;
+    check(&socket.next().await, &json!({"topic": "a/z"}));
+}

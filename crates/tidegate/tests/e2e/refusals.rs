@@ -57,7 +57,7 @@ fn topics_are_refused_with_the_rule_they_break() {
         refused("/events?topic=a%00", "topic_invalid", "control characters");
         refused("/events?topic=/a", "topic_invalid", "empty segment");
         refused("/events?topic=a//b", "topic_invalid", "empty segment");
-        refused("/events?topic=a/*", "topic_invalid", "`*`");
+        refused("/events?topic=a*", "topic_invalid", "`*`");
         refused("/events?topic=%FF", "query_invalid", "UTF-8");
         refused("/events", "topic_missing", "?topic=");
     }
