@@ -1,19 +1,20 @@
 //! `cargo xtask conformance ws`: the Autobahn cases, as the pinned runner `kosoku` has them, against
 //! `ws-proto` at both ends of a connection.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::tools;
-use crate::workspace::{Workspace, run};
+use crate::workspace::{Workspace, capture, run};
 
 /// The cases that may end otherwise than `OK`, each with its reason.
 const EXPECTATIONS: &str = include_str!("autobahn.txt");
@@ -37,6 +38,7 @@ pub(crate) fn run_websocket(workspace: &Workspace, full: bool) -> Result<String>
     }
     let expected = expectations(EXPECTATIONS)?;
     let mut notes = Vec::new();
+    let mut results = Map::new();
     for pass in &PASSES {
         let reports = workspace.target.join("conformance").join(pass.name);
         if reports.exists() {
@@ -47,12 +49,24 @@ pub(crate) fn run_websocket(workspace: &Workspace, full: bool) -> Result<String>
         (pass.judge)(workspace, suite, pass.arguments)?;
         let (subset, all) = pass.cases;
         let count = if full { all } else { subset };
+        let cases = cases(&reports)?;
         notes.push(format!(
             "{} {}",
             pass.name,
-            verdict(&reports, &expected, count)?
+            verdict(&cases, &expected, count)?
         ));
+        results.insert(pass.name.to_owned(), json!(groups(&cases)));
     }
+    let result = json!({
+        "suite": tools::KOSOKU,
+        "command": if full { "cargo xtask conformance ws --full" } else { "cargo xtask conformance ws" },
+        "date": capture(workspace.command("date").args(["-u", "+%F"]))?.trim(),
+        "rustc": capture(workspace.command("rustc").arg("--version"))?.trim(),
+        "results": results,
+    });
+    let path = workspace.target.join("conformance/ws.json");
+    fs::write(&path, format!("{result:#}\n"))?;
+    notes.push(format!("see {}", path.display()));
     Ok(notes.join("; "))
 }
 
@@ -138,10 +152,18 @@ fn judge_server(workspace: &Workspace, mut suite: Command, arguments: &[&str]) -
 fn judge_client(workspace: &Workspace, mut suite: Command, arguments: &[&str]) -> Result<()> {
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     suite.args(["-m", "fuzzingserver", &address.to_string()]);
-    let mut suite = Running(suite.stdout(Stdio::null()).spawn()?);
-    until("the suite listens", || {
-        Ok(TcpStream::connect(address).is_ok())
-    })?;
+    let mut suite = Running(suite.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?);
+    let said = suite.0.stderr.take().context("what the suite says")?;
+    let mut said = BufReader::new(said);
+    let mut line = String::new();
+    while !line.contains("listening") {
+        line.clear();
+        if said.read_line(&mut line)? == 0 {
+            bail!("the suite ended before it listened");
+        }
+        eprint!("{line}");
+    }
+    thread::spawn(move || io::copy(&mut said, &mut io::stderr()));
     let program = workspace.target.join("release/examples/ws_echo_client");
     run(workspace
         .command(program)
@@ -163,15 +185,33 @@ fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
-/// Reads the index that the suite wrote, and holds it against what is expected.
-fn verdict(reports: &Path, expected: &[(&str, &str)], count: usize) -> Result<String> {
+/// The cases by name, as they are in the index that the suite wrote.
+fn cases(reports: &Path) -> Result<Map<String, Value>> {
     let index = reports.join("index.json");
     let text = fs::read_to_string(&index)
         .with_context(|| format!("the suite left no {}", index.display()))?;
-    let index = serde_json::from_str::<Value>(&text)?;
-    let agents = index.as_object().context("the index")?;
-    let cases = agents.values().next().and_then(Value::as_object);
-    let cases = cases.context("the index names no agent")?;
+    let agents: Map<String, Value> = serde_json::from_str(&text)?;
+    match agents.into_iter().next() {
+        Some((_, Value::Object(cases))) => Ok(cases),
+        _ => bail!("{} names no agent", index.display()),
+    }
+}
+
+/// For each group how many of its cases ended how.
+fn groups(cases: &Map<String, Value>) -> BTreeMap<String, BTreeMap<&str, usize>> {
+    let mut groups = BTreeMap::<_, BTreeMap<_, _>>::new();
+    for (case, result) in cases {
+        let number = case.split('.').next().unwrap_or(case);
+        let behavior = result["behavior"].as_str().unwrap_or("nothing");
+        // With a zero in front the order of the names is that of the numbers.
+        let group = groups.entry(format!("{number:0>2}")).or_default();
+        *group.entry(behavior).or_default() += 1;
+    }
+    groups
+}
+
+/// Holds the cases against what is expected.
+fn verdict(cases: &Map<String, Value>, expected: &[(&str, &str)], count: usize) -> Result<String> {
     let surprises = surprises(cases, expected);
     for surprise in &surprises {
         eprintln!("{surprise}");
@@ -254,6 +294,20 @@ mod tests {
                 "case 7.1.6: OK, expected INFORMATIONAL",
                 "case 7.3.6: its close was WRONG CODE",
             ]
+        );
+    }
+
+    #[test]
+    fn groups_are_counted_by_behavior() {
+        let index = json!({
+            "1.1.1": { "behavior": "OK" },
+            "1.1.2": { "behavior": "OK" },
+            "1.2.1": { "behavior": "NON-STRICT" },
+            "10.1.1": { "behavior": "OK" },
+        });
+        assert_eq!(
+            json!(groups(index.as_object().unwrap())),
+            json!({ "01": { "OK": 2, "NON-STRICT": 1 }, "10": { "OK": 1 } })
         );
     }
 

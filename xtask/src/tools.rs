@@ -17,7 +17,7 @@ const PYTHON: &str = "websockets==17.4 httpx-sse==0.4.3 httpx==0.28.1 \
     typing_extensions==4.16.0";
 
 /// The runner of the Autobahn cases.
-const KOSOKU: &str = "kosoku==0.1.0";
+pub(crate) const KOSOKU: &str = "kosoku==0.1.0";
 
 /// A command that works where the tests can run, and the Debian package that brings it.
 const SYSTEM: [(&str, &str); 8] = [
