@@ -32,6 +32,8 @@ pub struct SubscribeOptions {
     pub(crate) idle_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) max_event: usize,
+    pub(crate) message_timeout: Duration,
+    pub(crate) compression: bool,
     pub(crate) backoff_base: Duration,
     pub(crate) backoff_cap: Duration,
 }
@@ -47,6 +49,8 @@ impl SubscribeOptions {
             idle_timeout: Duration::from_secs(45),
             connect_timeout: Duration::from_secs(10),
             max_event: 16 * 1024 * 1024,
+            message_timeout: Duration::from_secs(5 * 60),
+            compression: true,
             backoff_base: Duration::from_millis(500),
             backoff_cap: Duration::from_secs(30),
         }
@@ -90,6 +94,23 @@ impl SubscribeOptions {
     /// beside read buffers of 128 KiB.
     pub fn max_event(&mut self, bytes: usize) -> &mut Self {
         self.max_event = bytes;
+        self
+    }
+
+    /// The longest that one WebSocket message may take from its first byte to its last, after which
+    /// the connection is replaced. 5 minutes unless told; no memory cost, but what has arrived of the
+    /// message is held so long.
+    pub fn message_timeout(&mut self, timeout: Duration) -> &mut Self {
+        self.message_timeout = timeout;
+        self
+    }
+
+    /// Whether to let a hub compress WebSocket messages (permessage-deflate, RFC 7692) if it wants to;
+    /// true unless told. A window and tables of 47 KiB are then held while a compressed message
+    /// arrives, or from the first one on if the hub keeps its context. [`max_event`](Self::max_event)
+    /// bounds what a message inflates to.
+    pub fn compression(&mut self, allowed: bool) -> &mut Self {
+        self.compression = allowed;
         self
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Pulse {
     idle_timeout: Duration,
     opened: Instant,
     timer: Pin<Box<Sleep>>,
+    /// For [`Self::poll_until`], from its first use on.
+    other_timer: Option<Pin<Box<Sleep>>>,
     /// The second look was granted and nothing has arrived since.
     late: bool,
 }
@@ -49,6 +51,7 @@ impl Pulse {
             idle_timeout,
             opened,
             timer: Box::pin(sleep_until(opened)),
+            other_timer: None,
             late: false,
         }
     }
@@ -71,6 +74,18 @@ impl Pulse {
         self.heartbeat.on_received(now);
         self.heartbeat.on_sent(now);
         self.late = false;
+    }
+
+    /// Waits until this much time has passed since the connection was opened.
+    pub(crate) fn poll_until(&mut self, due: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.opened + due;
+        let timer = self
+            .other_timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx)
     }
 
     /// Waits until something is due. To be polled when nothing more can be read.

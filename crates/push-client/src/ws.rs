@@ -11,10 +11,10 @@ use session_proto::envelope::{ClientMessage, EnvelopeError, SUBPROTOCOL, ServerM
 use session_proto::{Beat, HeartbeatConfig, Verdict, classify_close};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use ws_proto::handshake::ClientHandshake;
+use ws_proto::handshake::{ClientHandshake, DeflateParams};
 use ws_proto::{
-    Assembler, Client, CloseCode, CloseFrame, Config, Connection, Event, Kind, MaskSource, Message,
-    Rule, Violation,
+    Assembler, Client, CloseCode, CloseFrame, Config, Connection, Event, Inflater, Kind,
+    MaskSource, Message, Rule, Violation,
 };
 
 use crate::delivery::{GapNotice, ReceivedEvent};
@@ -51,15 +51,25 @@ impl WsStream {
         pulse: HeartbeatConfig,
         after: Option<&str>,
     ) -> Result<Self, Failure> {
-        let (socket, early) = upgrade(endpoint).await?;
+        let Upgraded {
+            socket,
+            early,
+            deflate,
+        } = upgrade(endpoint, options.compression).await?;
         let mut config = Config::default();
         config
             .max_frame(options.max_event)
-            .max_message(options.max_event);
+            .max_message(options.max_event)
+            .message_timeout(options.message_timeout)
+            .compressed(deflate.is_some());
+        let mut assembler = Assembler::new(options.max_event);
+        if let Some(agreed) = deflate {
+            assembler = assembler.inflating(Inflater::new(agreed.server));
+        }
         let mut stream = Self {
             socket,
             connection: Connection::client(config, Masks::new().map_err(stop)?),
-            assembler: Assembler::new(options.max_event),
+            assembler,
             max_event: options.max_event,
             received: 0..early.len(),
             buffer: early,
@@ -98,6 +108,10 @@ impl WsStream {
                     self.pulse.received();
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending if self.poll_timeout(cx).is_ready() => {
+                    let violation = Rule::MessageTimeout.into();
+                    return Poll::Ready(Err(Failure::Violation(self.violation(violation))));
+                }
                 Poll::Pending => match ready!(self.pulse.poll_beat(cx)) {
                     // A connection that is closing sends no pings, and the hub ends it soon.
                     Beat::Send => {
@@ -107,6 +121,19 @@ impl WsStream {
                 },
             }
         }
+    }
+
+    /// Ready once the connection gives up. That a message took too long is the only reason: nobody
+    /// polls a connection that is closing.
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(due) = self.connection.poll_timeout() {
+            ready!(self.pulse.poll_until(due, cx));
+            self.connection.handle_timeout(self.pulse.now());
+            if self.connection.is_closing() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
     }
 
     /// Tells the hub that it broke the protocol.
@@ -143,7 +170,11 @@ impl WsStream {
         self.received.start = self.received.end - events.into_rest().len();
         match message {
             Ok(message) => self.read_message(message?).transpose(),
-            Err(violation) => Some(Err(Failure::Violation(self.violation(violation)))),
+            Err(violation) => {
+                // The connection itself only knows of those that are not in what was compressed.
+                let _already_closing = self.connection.close(violation.code, "", now);
+                Some(Err(Failure::Violation(self.violation(violation))))
+            }
         }
     }
 
@@ -257,12 +288,26 @@ fn stop(error: impl Into<ClientError>) -> Failure {
     Failure::Stop(error.into())
 }
 
-/// Opens the connection; returns it with the bytes that came right behind the handshake.
-async fn upgrade(endpoint: &Endpoint) -> Result<(TcpStream, Vec<u8>), Failure> {
+/// A connection after its handshake.
+struct Upgraded {
+    socket: TcpStream,
+    /// What came right behind the handshake.
+    early: Vec<u8>,
+    /// What was agreed on about compression.
+    deflate: Option<DeflateParams>,
+}
+
+async fn upgrade(endpoint: &Endpoint, compression: bool) -> Result<Upgraded, Failure> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(stop)?;
-    let handshake =
+    let mut handshake =
         ClientHandshake::new(nonce, SUBPROTOCOL).map_err(|_| stop(ClientError::Subprotocol))?;
+    if compression {
+        let mut wish = DeflateParams::default();
+        // This end sends nothing that is worth compressing, so the hub needs no window for it.
+        wish.client.no_context_takeover = true;
+        handshake = handshake.with_deflate(wish);
+    }
     let mut request = endpoint.request(Method::GET, "ws", &[]).map_err(stop)?;
     for (name, value) in handshake.request_headers() {
         if let Ok(value) = HeaderValue::from_bytes(value) {
@@ -287,8 +332,15 @@ async fn upgrade(endpoint: &Endpoint) -> Result<(TcpStream, Vec<u8>), Failure> {
     if protocol.is_none() {
         return Err(stop(ClientError::Subprotocol));
     }
+    let deflate = handshake
+        .verify_deflate(headers.iter().copied())
+        .map_err(|error| stop(ClientError::Handshake(error)))?;
     let (socket, early) = http.into_socket().await?;
-    Ok((socket, early.into()))
+    Ok(Upgraded {
+        socket,
+        early: early.into(),
+        deflate,
+    })
 }
 
 fn close_failure(frame: CloseFrame<'_>) -> Failure {

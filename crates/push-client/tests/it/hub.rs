@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use ws_proto::handshake::accept_key;
+use ws_proto::handshake::{DeflateSide, accept_key};
 use ws_proto::{
-    Assembler, CloseCode, Config, Connection, Event, Message, OpCode, Server, encode_server_frame,
+    Assembler, CloseCode, Config, Connection, Deflater, Event, Kind, Message, OpCode, Server,
+    encode_server_frame,
 };
 
 /// A loopback listener.
@@ -134,17 +135,24 @@ impl Exchange {
     }
 
     /// The same, with bytes that follow in the same write.
-    pub(crate) async fn upgrade_with(mut self, early: &[u8]) -> Session {
+    pub(crate) async fn upgrade_with(self, early: &[u8]) -> Session {
+        self.upgrade_to("", early).await
+    }
+
+    /// The same, with one more line in the head.
+    pub(crate) async fn upgrade_to(mut self, line: &str, early: &[u8]) -> Session {
         assert_eq!(self.request.line, "GET /ws HTTP/1.1");
         let key = self.request.header("sec-websocket-key").expect("a key");
         let accept = String::from_utf8(accept_key(key.as_bytes()).to_vec()).unwrap();
-        let mut bytes = switching(&accept, "sec-websocket-protocol: tidegate.v1+json\r\n");
+        let lines = format!("sec-websocket-protocol: tidegate.v1+json\r\n{line}");
+        let mut bytes = switching(&accept, &lines);
         bytes.extend(early);
         self.write(bytes).await;
         Session {
             socket: self.socket,
             connection: Connection::server(Config::default()),
             assembler: Assembler::new(1 << 20),
+            deflater: None,
         }
     }
 }
@@ -173,11 +181,23 @@ pub(crate) struct Session {
     pub(crate) socket: TcpStream,
     connection: Connection<Server>,
     assembler: Assembler,
+    deflater: Option<Deflater>,
 }
 
 impl Session {
     pub(crate) async fn send(&mut self, json: &str) {
         self.write(&text(json)).await;
+    }
+
+    pub(crate) async fn send_compressed(&mut self, json: &str) {
+        let (kind, mut out) = (Kind::Text, Vec::new());
+        let deflater = self
+            .deflater
+            .get_or_insert_with(|| Deflater::new(DeflateSide::default()));
+        self.connection
+            .send_compressed(kind, json.as_bytes(), deflater, &mut out)
+            .unwrap();
+        self.write(&out).await;
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
