@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use backpressure::{LogConfig, Policy};
 use replay_store::Limit;
+use ws_proto::handshake::{DeflateParams, DeflateSide};
 
 use crate::access::Access;
 
@@ -26,6 +27,7 @@ pub struct HubConfig {
     pub(crate) page: Limit,
     pub(crate) poll: Duration,
     pub(crate) access: Access,
+    pub(crate) compression: Compression,
 }
 
 impl Default for HubConfig {
@@ -43,6 +45,7 @@ impl Default for HubConfig {
             },
             poll: Duration::from_secs(5),
             access: Access::default(),
+            compression: Compression::default(),
         }
     }
 }
@@ -114,7 +117,8 @@ impl HubConfig {
     }
 
     /// The largest WebSocket message a client may send, in bytes. A connection holds this much
-    /// only while such a message arrives.
+    /// only while such a message arrives. It bounds what a compressed message inflates to as well as
+    /// what it has on the wire.
     pub fn max_message_bytes(&mut self, bytes: usize) -> &mut Self {
         self.max_message_bytes = bytes;
         self
@@ -137,6 +141,55 @@ impl HubConfig {
     pub fn access(&mut self, access: Access) -> &mut Self {
         self.access = access;
         self
+    }
+
+    /// Whether the messages of a WebSocket client may be compressed, if it offers that; each by
+    /// itself unless told. Its values say what they cost.
+    pub fn compression(&mut self, compression: Compression) -> &mut Self {
+        self.compression = compression;
+        self
+    }
+}
+
+/// How a WebSocket client may compress the messages that it sends (permessage-deflate, RFC 7692).
+///
+/// Events go out as they are whatever was agreed on, since all subscribers share their bytes, and a
+/// receiver takes either form of each message. Of what the hub sends, answers of 1 KiB or more to one
+/// client alone are compressed, each by itself, so a client needs no window for them between messages.
+///
+/// A compressed message must not inflate to more than
+/// [`max_message_bytes`](HubConfig::max_message_bytes), nor, once over 64 KiB, to more than 256
+/// times its size.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Offers are declined.
+    Off,
+    /// Each message by itself. A connection holds 47 KiB for the window and
+    /// tables while a compressed message arrives, and nothing between messages.
+    #[default]
+    Messages,
+    /// Messages may refer to the ones before, which makes many small ones alike several times
+    /// smaller. A connection keeps those 47 KiB from its first compressed message on.
+    Context,
+}
+
+impl Compression {
+    /// What the hub wishes for in the opening handshake.
+    pub(crate) fn wish(self) -> Option<DeflateParams> {
+        let alone = DeflateSide {
+            no_context_takeover: true,
+            ..DeflateSide::default()
+        };
+        let client = match self {
+            Self::Off => return None,
+            Self::Messages => alone,
+            Self::Context => DeflateSide::default(),
+        };
+        Some(DeflateParams {
+            server: alone,
+            client,
+        })
     }
 }
 

@@ -43,7 +43,7 @@ mod ws;
 struct Readme;
 
 pub use self::access::Access;
-pub use self::config::{ConfigError, HubConfig, MAX_HEARTBEAT};
+pub use self::config::{Compression, ConfigError, HubConfig, MAX_HEARTBEAT};
 pub use self::form::Form;
 pub use self::http::HubBody;
 pub use self::http::problem::Problem;

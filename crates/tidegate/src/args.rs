@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use push_server::Compression;
 use tracing_subscriber::EnvFilter;
 
 use crate::store::StoreChoice;
@@ -103,6 +104,37 @@ pub(crate) struct Dev {
         default_value = "memory"
     )]
     pub(crate) store: StoreChoice,
+
+    /// How WebSocket clients that offer it may compress what they send. Events go out uncompressed.
+    #[arg(
+        long,
+        env = "TIDEGATE_COMPRESSION",
+        value_name = "HOW",
+        hide_env_values = true,
+        default_value = "messages"
+    )]
+    pub(crate) compression: CompressionChoice,
+}
+
+/// What `--compression` can be.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum CompressionChoice {
+    /// Not at all.
+    Off,
+    /// Each message by itself; costs 47 KiB while one arrives.
+    Messages,
+    /// Each message with those before; costs 47 KiB for each connection that does.
+    Context,
+}
+
+impl From<CompressionChoice> for Compression {
+    fn from(choice: CompressionChoice) -> Self {
+        match choice {
+            CompressionChoice::Off => Self::Off,
+            CompressionChoice::Messages => Self::Messages,
+            CompressionChoice::Context => Self::Context,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -311,6 +343,17 @@ mod tests {
         check(
             &["dev", "--store", "events.db"],
             Err(ErrorKind::ValueValidation),
+        );
+    }
+
+    #[test]
+    fn compression_is_one_of_three() {
+        for choice in ["off", "messages", "context"] {
+            check(&["dev", "--compression", choice], Ok(()));
+        }
+        check(
+            &["dev", "--compression", "on"],
+            Err(ErrorKind::InvalidValue),
         );
     }
 

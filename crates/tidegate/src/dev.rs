@@ -21,7 +21,9 @@ pub(crate) async fn run(args: Dev) -> anyhow::Result<()> {
         .map_err(|error| explain_bind(args.listen, error))?;
     let address = listener.local_addr()?;
     let store = args.store.open()?;
-    let hub = Hub::start(HubConfig::new(), store.clone())
+    let mut config = HubConfig::new();
+    config.compression(args.compression.into());
+    let hub = Hub::start(config, store.clone())
         .await
         .context("cannot start on this store")?;
 

@@ -2,7 +2,7 @@
 
 mod session;
 
-use http::header::{HeaderName, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use session_proto::envelope::SUBPROTOCOL;
@@ -29,6 +29,8 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
     let method = request.method().as_str();
     let accepted =
         check_request(method, headers.iter().copied(), &origin, &[SUBPROTOCOL]).map_err(problem)?;
+    let deflate = hub.config().compression.wish();
+    let deflate = deflate.and_then(|wish| wish.accept(headers.iter().copied()));
     let offered = request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL);
     if offered && accepted.subprotocol.is_none() {
         return Err(Problem::UpgradeInvalid {
@@ -43,11 +45,18 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
             response.headers_mut().append(name, value);
         }
     }
+    let deflate = deflate.and_then(|(agreed, field)| {
+        let value = HeaderValue::from_bytes(&field).ok()?;
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_EXTENSIONS, value);
+        Some(agreed)
+    });
     let (hub, guard) = (hub.clone(), hub.session());
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgraded.await {
-            Ok(io) => websocket(hub, TokioIo::new(io)).await,
+            Ok(io) => websocket(hub, TokioIo::new(io), deflate).await,
             Err(error) => tracing::debug!(%error, "the client left during the upgrade"),
         }
         drop(guard);

@@ -16,7 +16,10 @@ use session_proto::{Beat, Heartbeat};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
-use ws_proto::{Assembler, CloseCode, Connection, Eof, Event, Message, Server};
+use ws_proto::handshake::{DeflateParams, DeflateSide};
+use ws_proto::{
+    Assembler, CloseCode, Connection, Deflater, Eof, Event, Inflater, Kind, Message, Server,
+};
 
 use crate::form::{Form, frame};
 use crate::http::events::{checked_key, parse_policy, publish_text};
@@ -29,6 +32,9 @@ const READ_BUFFER: usize = 8 * 1024;
 /// How long a closed session still reads what the peer had sent before it knew.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// The shortest answer that is worth compressing by itself.
+const COMPRESS_FROM: usize = 1024;
+
 /// How many publishes of one connection may wait for the store; beyond it nothing is read.
 const MAX_PUBLISHES: usize = 64;
 
@@ -36,17 +42,18 @@ const MAX_PUBLISHES: usize = 64;
 /// `publish` appends, `subscribe` and `unsubscribe` change the topics. `docs/resume-protocol.md`
 /// is the specification.
 ///
-/// The handshake must be over, and `io` must begin right behind it.
+/// The handshake must be over, and `io` must begin right behind it. `deflate` is what it agreed on
+/// about compression; the memory is that of [`Compression`](crate::Compression).
 ///
 /// # Cancel safety
 ///
 /// Dropping the future cuts the connection; the client resumes by its last id. Publishes that
 /// were not answered may or may not have been appended.
-pub async fn websocket<IO>(hub: Hub, io: IO)
+pub async fn websocket<IO>(hub: Hub, io: IO, deflate: Option<DeflateParams>)
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let mut session = Session::new(hub);
+    let mut session = Session::new(hub, deflate);
     match session.run(io).await {
         Ok(()) => tracing::debug!("a WebSocket session ended"),
         Err(error) => tracing::debug!(%error, "a WebSocket session was cut"),
@@ -57,6 +64,8 @@ struct Session {
     hub: Hub,
     connection: Connection<Server>,
     assembler: Assembler,
+    /// What answers may be compressed with.
+    deflate: Option<DeflateSide>,
     /// Not told of what is sent: a peer that only listens to a busy topic must be pinged too, or
     /// its silence could not be told from its death.
     heartbeat: Heartbeat,
@@ -78,14 +87,22 @@ enum Wake {
 }
 
 impl Session {
-    fn new(hub: Hub) -> Self {
+    fn new(hub: Hub, deflate: Option<DeflateParams>) -> Self {
         let interval = hub.config().heartbeat;
         let limit = hub.config().max_message_bytes;
         let mut config = ws_proto::Config::default();
-        config.max_frame(limit).max_message(limit);
+        config
+            .max_frame(limit)
+            .max_message(limit)
+            .compressed(deflate.is_some());
+        let mut assembler = Assembler::new(limit);
+        if let Some(agreed) = deflate {
+            assembler = assembler.inflating(Inflater::new(agreed.client));
+        }
         Self {
             connection: Connection::server(config),
-            assembler: Assembler::new(limit),
+            assembler,
+            deflate: deflate.map(|agreed| agreed.server),
             heartbeat: hub.heartbeat(Some(interval * 2)),
             started: Instant::now(),
             subscriber: None,
@@ -126,6 +143,8 @@ impl Session {
                     self.connection.handle_eof(Eof::Reset);
                     return Err(error);
                 }
+                // Nothing may follow a Close frame.
+                Wake::Published(_) if self.connection.is_closing() => {}
                 Wake::Published(answer) => self.out.extend(answer.unwrap_or_default()),
                 Wake::Subscribed(Some(Ok(bytes))) => write(&mut writer, &bytes, patience).await?,
                 Wake::Subscribed(end) => {
@@ -313,11 +332,11 @@ impl Session {
             let detail = "wait for the answer to resume before changing topics";
             return self.error(None, "not_resumed", detail);
         }
-        let answer = ServerMessage::Subscribed {
-            at: subscriber.position().map(|at| at.to_string().into()),
-            topics: subscriber.selector().patterns().map(Into::into).collect(),
-        };
-        frame(&answer, &mut self.out);
+        let (at, selector) = (subscriber.position(), subscriber.selector().clone());
+        self.answer(&ServerMessage::Subscribed {
+            at: at.map(|at| at.to_string().into()),
+            topics: selector.patterns().map(Into::into).collect(),
+        });
     }
 
     fn publish(&mut self, reference: Option<Arc<str>>, append: Result<Append, Problem>) {
@@ -356,7 +375,23 @@ impl Session {
             code: code.into(),
             detail: detail.into(),
         };
-        frame(&message, &mut self.out);
+        self.answer(&message);
+    }
+
+    fn answer(&mut self, message: &ServerMessage<'_>) {
+        let mut text = Vec::new();
+        message.to_json(&mut text);
+        let sent = match self.deflate {
+            // By itself even where the client tolerates more: a compressor that is kept would be
+            // the largest part of the connection by far.
+            Some(side) if side.no_context_takeover && text.len() >= COMPRESS_FROM => self
+                .connection
+                .send_compressed(Kind::Text, &text, &mut Deflater::new(side), &mut self.out),
+            _ => self.connection.send(Kind::Text, &text, &mut self.out),
+        };
+        if let Err(error) = sent {
+            tracing::debug!(%error, "an answer was not sent");
+        }
     }
 }
 

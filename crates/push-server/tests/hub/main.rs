@@ -2,6 +2,7 @@
 //!
 //! Time is virtual and nothing but the last module touches a socket.
 
+mod compression;
 mod heartbeat;
 mod publish;
 mod resume;

@@ -14,7 +14,11 @@ use replay_store::{AnyStore, Append, Clock, Epoch, MemoryConfig, MemoryStore, Re
 use serde_json::{Value, json};
 use sse_proto::{Decoder, Item};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-use ws_proto::{Assembler, Client, Connection, Kind, MaskSource, Message};
+use ws_proto::handshake::DeflateParams;
+use ws_proto::{
+    Assembler, Client, Connection, Deflater, Header, Inflater, Kind, MaskSource, Message, OpCode,
+    Parsed,
+};
 
 pub(crate) const EPOCH: u64 = 0xabc;
 
@@ -189,6 +193,9 @@ pub(crate) struct Socket {
     connection: Connection<Client<NoMask>>,
     assembler: Assembler,
     got: VecDeque<Value>,
+    deflater: Option<Deflater>,
+    /// How many messages came compressed.
+    pub(crate) compressed: usize,
     pub(crate) pings: usize,
     pub(crate) closed: Option<(u16, String)>,
 }
@@ -208,12 +215,29 @@ impl Socket {
     }
 
     pub(crate) fn open_with_buffer(hub: &Hub, bytes: usize) -> Self {
+        Self::connect(hub, bytes, None)
+    }
+
+    /// A client that compresses all that it sends, and may be sent what is compressed.
+    pub(crate) fn open_compressed(hub: &Hub, agreed: DeflateParams) -> Self {
+        Self::connect(hub, 64 * 1024, Some(agreed))
+    }
+
+    fn connect(hub: &Hub, bytes: usize, agreed: Option<DeflateParams>) -> Self {
         let (io, theirs) = tokio::io::duplex(bytes);
-        tokio::spawn(websocket(hub.clone(), theirs));
+        tokio::spawn(websocket(hub.clone(), theirs, agreed));
+        let mut config = ws_proto::Config::default();
+        config.compressed(agreed.is_some());
+        let mut assembler = Assembler::new(1 << 24);
+        if let Some(agreed) = agreed {
+            assembler = assembler.inflating(Inflater::new(agreed.server));
+        }
         Self {
             io,
-            connection: Connection::client(ws_proto::Config::default(), NoMask),
-            assembler: Assembler::new(1 << 24),
+            connection: Connection::client(config, NoMask),
+            assembler,
+            deflater: agreed.map(|agreed| Deflater::new(agreed.client)),
+            compressed: 0,
             got: VecDeque::new(),
             pings: 0,
             closed: None,
@@ -231,14 +255,34 @@ impl Socket {
     pub(crate) async fn send(&mut self, message: Value) {
         let mut out = Vec::new();
         let text = message.to_string();
-        self.connection
-            .send(Kind::Text, text.as_bytes(), &mut out)
-            .unwrap();
+        let text = text.as_bytes();
+        let sent = match &mut self.deflater {
+            None => self.connection.send(Kind::Text, text, &mut out),
+            Some(deflater) => self
+                .connection
+                .send_compressed(Kind::Text, text, deflater, &mut out),
+        };
+        sent.unwrap();
         self.io.write_all(&out).await.unwrap();
     }
 
     pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
         self.io.write_all(bytes).await.unwrap();
+    }
+
+    /// The opcodes of all frames up to the end of the connection.
+    pub(crate) async fn opcodes(&mut self) -> Vec<OpCode> {
+        let mut bytes = Vec::new();
+        self.io.read_to_end(&mut bytes).await.unwrap();
+        let (mut rest, mut opcodes) = (&bytes[..], Vec::new());
+        while !rest.is_empty() {
+            let Ok(Parsed::Done { header, used }) = Header::parse(rest) else {
+                panic!("no whole frame: {rest:?}");
+            };
+            opcodes.push(header.opcode);
+            rest = &rest[used + usize::try_from(header.len).unwrap()..];
+        }
+        opcodes
     }
 
     /// The next message, or `Null` when the connection has ended.
@@ -263,6 +307,7 @@ impl Socket {
         while let Some(event) = events.next() {
             match event.unwrap() {
                 ws_proto::Event::Data(chunk) => {
+                    self.compressed += usize::from(chunk.compressed && chunk.first);
                     if let Some(Message::Text(text)) = self.assembler.push(chunk).unwrap() {
                         self.got.push_back(serde_json::from_str(&text).unwrap());
                     }
