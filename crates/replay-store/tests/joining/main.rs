@@ -37,8 +37,8 @@ use futures::channel::mpsc;
 use futures::future::BoxFuture;
 use proptest::prelude::*;
 use replay_store::{
-    After, AnyStore, Append, Epoch, Feed, FeedConfig, FeedHandle, Hint, Limit, Position, Retention,
-    Selector, Topic,
+    After, AnyStore, Append, Epoch, Feed, FeedConfig, FeedHandle, Hint, Limit, Pattern, Position,
+    Retention, Selector, Topic,
 };
 
 use crate::client::{Client, Connection, connect};
@@ -56,7 +56,11 @@ mod verify;
 
 const NODES: usize = 2;
 const CLIENTS: usize = 3;
-const TOPICS: [&str; 3] = ["a", "b", "c"];
+/// Late subscribers, whose patterns overlap.
+const CROWD: usize = 16;
+const TOPICS: [&str; 3] = ["a", "b", "a/c"];
+/// The topics come first.
+const PATTERNS: [&str; 7] = ["a", "b", "a/c", "*", "a/**", "**/c", "**"];
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -116,9 +120,9 @@ enum Ask {
     Foreign(u64),
 }
 
-fn op() -> impl Strategy<Value = Op> {
+fn op(clients: usize) -> impl Strategy<Value = Op> {
     let node = 0..NODES;
-    let client = 0..CLIENTS;
+    let client = 0..clients;
     let topic = 0..TOPICS.len();
     let ask = prop_oneof![
         6 => Just(Ask::Resume),
@@ -216,9 +220,9 @@ impl World {
         let clients = setup
             .selectors
             .iter()
-            .map(|topics| {
-                let selector = Selector::new(topics.iter().map(|i| topic(*i)).collect());
-                let client = Client::new(selector.expect("one to three topics"));
+            .map(|patterns| {
+                let selector = Selector::new(patterns.iter().map(|i| pattern(*i)).collect());
+                let client = Client::new(selector.expect("a few patterns"));
                 (Arc::new(Mutex::new(client)), None)
             })
             .collect();
@@ -397,7 +401,7 @@ impl World {
                 idle &= !node.task.is_woken();
                 node.task.step_if_woken();
             }
-            for client in 0..CLIENTS {
+            for client in 0..self.clients.len() {
                 if self.clients[client].1.as_ref().is_some_and(Task::is_woken) {
                     idle = false;
                     self.step_client(client);
@@ -421,9 +425,9 @@ struct Setup {
     selectors: Vec<Vec<usize>>,
 }
 
-fn setup() -> impl Strategy<Value = Setup> {
-    let selector = prop::collection::vec(0..TOPICS.len(), 1..4);
-    let selectors = prop::collection::vec(selector, CLIENTS);
+fn setup(clients: usize) -> impl Strategy<Value = Setup> {
+    let selector = prop::collection::vec(0..PATTERNS.len(), 1..4);
+    let selectors = prop::collection::vec(selector, clients);
     (
         1_usize..8,
         prop_oneof![1_usize..4, Just(1000)],
@@ -446,6 +450,10 @@ fn topic(i: usize) -> Topic {
     Topic::new(TOPICS[i]).expect("valid")
 }
 
+fn pattern(i: usize) -> Pattern {
+    Pattern::new(PATTERNS[i]).expect("valid")
+}
+
 fn page(events: usize) -> Limit {
     Limit {
         events,
@@ -463,11 +471,24 @@ proptest! {
 
     #[test]
     fn replay_and_live_are_the_suffix_or_a_gap(
-        setup in setup(),
-        ops in prop::collection::vec(op(), 0..120),
+        setup in setup(CLIENTS),
+        ops in prop::collection::vec(op(CLIENTS), 0..120),
     ) {
         let mut world = World::new(&setup);
         for op in ops {
+            world.apply(op);
+        }
+        world.settle();
+    }
+
+    #[test]
+    fn a_late_crowd_with_overlapping_patterns_misses_nothing_and_repeats_nothing(
+        setup in setup(CROWD),
+        before in prop::collection::vec(op(1), 0..40),
+        ops in prop::collection::vec(op(CROWD), 0..200),
+    ) {
+        let mut world = World::new(&setup);
+        for op in before.into_iter().chain(ops) {
             world.apply(op);
         }
         world.settle();
