@@ -6,8 +6,8 @@ use core::time::Duration;
 ///
 /// A [`Connection`](crate::Connection) holds no payload, so none of these costs memory by itself;
 /// they bound what is handed on. With an [`Assembler`](crate::Assembler) per connection the worst
-/// case is twice [`max_message`](Self::max_message) (a vector grows by doubling) for each peer that
-/// is in the middle of a message.
+/// case is 1.25 times [`max_message`](Self::max_message) for each peer that is in the middle of a
+/// message, and while that grows, once more.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     pub(crate) limits: Limits,
