@@ -18,10 +18,10 @@ pub enum Tool {
     Curl,
     /// The JavaScript runtime.
     Node,
-    /// A `node_modules` folder with `playwright-core` in it: give it to [`Tool::Node`] as
+    /// A `node_modules` folder with `playwright-core`, `undici` and `ws` in it: give it to [`Tool::Node`] as
     /// `NODE_PATH` and load CommonJS, `require('playwright-core')`.
     NodeModules,
-    /// A Python whose packages include `websockets`, `httpx` and `httpx-sse`.
+    /// A Python whose packages include `aiohttp`, `httpx`, `httpx-sse`, `websockets` and `wsproto`.
     Python,
 }
 

@@ -15,7 +15,15 @@ pub(crate) const MEMORY: &str = "memory";
 pub(crate) fn tidegate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     for name in [
-        "LISTEN", "STORE", "URL", "LOG", "AFTER", "COUNT", "WS", "JSON",
+        "LISTEN",
+        "STORE",
+        "COMPRESSION",
+        "URL",
+        "LOG",
+        "AFTER",
+        "COUNT",
+        "WS",
+        "JSON",
     ] {
         command.env_remove(format!("TIDEGATE_{name}"));
     }
@@ -35,7 +43,11 @@ impl Hub {
     }
 
     pub(crate) fn start_at(listen: &str, store: &str) -> Self {
-        let program = Program::start(tidegate(&["dev", "--listen", listen, "--store", store]));
+        Self::start_with(&["--listen", listen, "--store", store])
+    }
+
+    pub(crate) fn start_with(options: &[&str]) -> Self {
+        let program = Program::start(tidegate(&[&["dev"], options].concat()));
         let mut greeting = vec![program.line()];
         let address = greeting[0]
             .strip_prefix("Tidegate is up: http://")

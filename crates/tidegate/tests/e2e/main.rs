@@ -18,6 +18,7 @@ mod command_line;
 mod gaps;
 mod headers;
 mod idle;
+mod interop;
 mod page;
 mod quick_start;
 mod refusals;
