@@ -22,7 +22,7 @@ struct Row {
     rule: Rule,
     code: u16,
     /// The bytes come from a server.
-    to_client: bool,
+    at_client: bool,
     /// permessage-deflate was agreed on.
     deflate: bool,
     /// Bytes of one message.
@@ -40,7 +40,7 @@ fn row(code: u16, rule: Rule, what: &'static str, wire: impl Into<Vec<u8>>) -> R
         wire: wire.into(),
         rule,
         code,
-        to_client: false,
+        at_client: false,
         deflate: false,
         limit: MIB,
         inflated: 0,
@@ -49,8 +49,8 @@ fn row(code: u16, rule: Rule, what: &'static str, wire: impl Into<Vec<u8>>) -> R
 }
 
 impl Row {
-    fn to_client(mut self) -> Self {
-        self.to_client = true;
+    fn at_client(mut self) -> Self {
+        self.at_client = true;
         self
     }
 
@@ -96,7 +96,7 @@ fn check(row: &Row) {
             .max_frame(row.limit)
             .max_message(row.limit)
             .compressed(row.deflate);
-        if row.to_client {
+        if row.at_client {
             run(row, size, Connection::client(config, || [0; 4]));
         } else {
             run(row, size, Connection::server(config));
@@ -229,7 +229,7 @@ fn frames_that_break_the_protocol() {
             "a server that masks",
             frame(0x81, b"a"),
         )
-        .to_client(),
+        .at_client(),
     );
     refuse(ReservedBits, "RSV1", vec![0xc1]);
     refuse(ReservedBits, "RSV2", vec![0xa1]);
