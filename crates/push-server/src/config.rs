@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use backpressure::{LogConfig, Policy};
+use backpressure::{Lag, LogConfig, Policy};
 use replay_store::Limit;
 use ws_proto::handshake::{DeflateParams, DeflateSide};
 
@@ -21,7 +21,11 @@ pub struct HubConfig {
     pub(crate) heartbeat: Duration,
     pub(crate) retry_ms: RangeInclusive<u64>,
     pub(crate) policy: Policy,
+    pub(crate) offered: Vec<Policy>,
     pub(crate) tail: LogConfig,
+    pub(crate) tails_bytes: usize,
+    pub(crate) batch: Option<Batch>,
+    pub(crate) block: Option<Block>,
     pub(crate) max_event_bytes: usize,
     pub(crate) max_message_bytes: usize,
     pub(crate) page: Limit,
@@ -36,7 +40,15 @@ impl Default for HubConfig {
             heartbeat: Duration::from_secs(15),
             retry_ms: 2_000..=5_000,
             policy: Policy::default(),
+            offered: vec![
+                Policy::disconnect(),
+                Policy::drop_oldest(),
+                Policy::conflate(),
+            ],
             tail: LogConfig::default(),
+            tails_bytes: 256 << 20,
+            batch: None,
+            block: None,
             max_event_bytes: 1024 * 1024,
             max_message_bytes: 1024 * 1024,
             page: Limit {
@@ -52,7 +64,7 @@ impl Default for HubConfig {
 
 impl HubConfig {
     /// The defaults: heartbeat 15 s, `retry:` 2 to 5 s, policy `replay`, events and WebSocket
-    /// messages up to 1 MiB, an 8 MiB tail for each topic and wire form.
+    /// messages up to 1 MiB, an 8 MiB tail for each pattern and wire form, 256 MiB for all tails.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -85,27 +97,62 @@ impl HubConfig {
         Ok(self)
     }
 
-    /// What happens to a subscriber that is too slow, unless it asks for another policy: `replay`,
-    /// `disconnect` or `drop-oldest`, with a bound.
+    /// What happens to a subscriber that is too slow, with its bound, unless it asks for one of
+    /// the policies that are [offered](Self::offer).
     ///
-    /// # Errors
-    ///
-    /// Another policy is refused; the hub does not serve it yet.
-    pub fn policy(&mut self, policy: Policy) -> Result<&mut Self, ConfigError> {
-        if !is_supported(&policy) {
-            return Err(ConfigError::Policy {
-                name: policy.as_str(),
-            });
-        }
+    /// `conflate` holds a copy of up to twice its bound for each subscriber; the others hold
+    /// nothing.
+    pub fn policy(&mut self, policy: Policy) -> &mut Self {
         self.policy = policy;
-        Ok(self)
+        self
     }
 
-    /// How much of each topic is kept encoded in memory, per wire form in use, for subscribers
+    /// The other policies that subscribers may ask for, each with its bound. By default all, with
+    /// their default bounds.
+    pub fn offer(&mut self, policies: impl IntoIterator<Item = Policy>) -> &mut Self {
+        self.offered = policies.into_iter().collect();
+        self
+    }
+
+    /// The policy of that name, if subscribers may ask for it.
+    pub(crate) fn offered(&self, name: &str) -> Option<Policy> {
+        let mut policies = [self.policy]
+            .into_iter()
+            .chain(self.offered.iter().copied());
+        policies.find(|policy| policy.as_str() == name)
+    }
+
+    /// How much of each pattern is kept encoded in memory, per wire form in use, for subscribers
     /// that are a little behind. Worst case: its bytes, plus one segment of 64 KiB, for every
-    /// topic and form that has a subscriber that is behind.
+    /// pattern and form that has a subscriber that is behind.
     pub fn tail(&mut self, tail: LogConfig) -> &mut Self {
         self.tail = tail;
+        self
+    }
+
+    /// How many bytes all [tails](Self::tail) together may take. Beyond it, those that take the
+    /// most lose the older half of what they hold, and their slow subscribers read it from the
+    /// store.
+    pub fn tails_bytes(&mut self, bytes: usize) -> &mut Self {
+        self.tails_bytes = bytes;
+        self
+    }
+
+    /// Writes to each subscriber less often: `max_delay` after the first event that is pending, or
+    /// as soon as `max_bytes` are. Costs a timer for each subscriber, of about 200 bytes.
+    pub fn batch(&mut self, max_delay: Duration, max_bytes: u64) -> &mut Self {
+        self.batch = Some(Batch {
+            max_delay,
+            max_bytes,
+        });
+        self
+    }
+
+    /// Has publishers wait while a subscriber of their topic on this node is further behind than
+    /// `max`, and refuses the event after `deadline`. The feed never waits: events that other nodes
+    /// publish arrive as ever. Costs about 50 bytes for each subscriber.
+    pub fn block(&mut self, max: Lag, deadline: Duration) -> &mut Self {
+        self.block = Some(Block { max, deadline });
         self
     }
 
@@ -193,12 +240,18 @@ impl Compression {
     }
 }
 
-/// Whether subscriptions can have this policy.
-pub(crate) const fn is_supported(policy: &Policy) -> bool {
-    matches!(
-        policy,
-        Policy::Replay { .. } | Policy::Disconnect { .. } | Policy::DropOldest { .. }
-    )
+/// See [`HubConfig::batch`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch {
+    pub(crate) max_delay: Duration,
+    pub(crate) max_bytes: u64,
+}
+
+/// See [`HubConfig::block`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Block {
+    pub(crate) max: Lag,
+    pub(crate) deadline: Duration,
 }
 
 /// A configuration value that cannot work.
@@ -213,12 +266,6 @@ pub enum ConfigError {
     Heartbeat {
         /// What was asked for.
         interval: Duration,
-    },
-    /// The hub does not serve this policy yet.
-    #[error("the policy {name} is not served yet; use replay, disconnect or drop-oldest")]
-    Policy {
-        /// What was asked for.
-        name: &'static str,
     },
     /// The range of reconnection times is empty.
     #[error("the range of reconnection times is empty: its start must not exceed its end")]

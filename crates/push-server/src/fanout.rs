@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backpressure::{Log, LogConfig, Reader, Readers};
+use backpressure::{Budget, Log, LogConfig, Policy, Reader, Readers, encode_keyed};
 use replay_store::feed::{Attachment, Tail};
 use replay_store::{Event, Position, Selector, Topic};
 
+use crate::config::HubConfig;
 use crate::form::Form;
 use crate::patterns::Patterns;
 
@@ -24,6 +25,9 @@ pub(crate) struct Fanout {
 #[derive(Debug)]
 struct Shared {
     config: LogConfig,
+    budget: Budget,
+    /// Readers are counted for publishers that wait for them.
+    blocking: bool,
     state: Mutex<State>,
     /// Counts how often all connections were told to end; see [`Fanout::drop_readers`].
     generation: AtomicU64,
@@ -40,31 +44,61 @@ struct State {
     sweep_at: usize,
 }
 
+/// How the events of a log are encoded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Encoding {
+    form: Form,
+    /// Each with its key before it, for subscribers that conflate.
+    keyed: bool,
+}
+
+impl Encoding {
+    const COUNT: usize = 2 * Form::ALL.len();
+
+    pub(crate) fn new(form: Form, policy: &Policy) -> Self {
+        let keyed = matches!(policy, Policy::Conflate { .. });
+        Self { form, keyed }
+    }
+
+    const fn index(self) -> usize {
+        self.form as usize * 2 + self.keyed as usize
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        let both = |form| [false, true].map(|keyed| Self { form, keyed });
+        Form::ALL.into_iter().flat_map(both)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Forms {
-    logs: [Option<Log>; Form::ALL.len()],
+    logs: [Option<Log>; Encoding::COUNT],
     /// Whether these logs were appended to since readers were last woken.
     dirty: bool,
 }
 
 impl Forms {
-    /// A reader of the log of one form, which begins at `seq` if it is new.
-    fn subscribe(&mut self, form: Form, config: LogConfig, seq: u64) -> Reader {
-        self.logs[form as usize]
-            .get_or_insert_with(|| Log::new(config, seq))
-            .subscribe()
+    /// A reader of the log of one encoding, which begins at `seq` if it is new.
+    fn subscribe(&mut self, encoding: Encoding, shared: &Shared, seq: u64) -> Reader {
+        let mut reader = self.logs[encoding.index()]
+            .get_or_insert_with(|| Log::with_budget(shared.config, seq, &shared.budget))
+            .subscribe();
+        if shared.blocking {
+            reader.set_blocking(true);
+        }
+        reader
     }
 
-    /// Appends an event, in each form that has a reader.
+    /// Appends an event, in each encoding that has a reader.
     fn append(&mut self, event: &mut Encoded<'_>) {
-        for form in Form::ALL {
-            let slot = &mut self.logs[form as usize];
+        for encoding in Encoding::all() {
+            let slot = &mut self.logs[encoding.index()];
             let Some(log) = slot else { continue };
             if log.readers() == 0 {
                 *slot = None;
                 continue;
             }
-            log.append(event.event.position.seq, event.get(form));
+            log.append(event.event.position.seq, event.get(encoding));
             self.dirty = true;
         }
     }
@@ -80,33 +114,48 @@ impl Forms {
     }
 }
 
-/// An event in the forms that were asked for, each encoded once however many patterns match.
+/// An event in the encodings that were asked for, each made once however many patterns match.
 struct Encoded<'e> {
     event: &'e Event,
-    forms: &'e mut [Vec<u8>; Form::ALL.len()],
+    buffers: &'e mut [Vec<u8>; Encoding::COUNT],
 }
 
 impl Encoded<'_> {
-    fn get(&mut self, form: Form) -> &[u8] {
-        let bytes = &mut self.forms[form as usize];
+    fn get(&mut self, encoding: Encoding) -> &[u8] {
+        let mut bytes = std::mem::take(&mut self.buffers[encoding.index()]);
         if bytes.is_empty() {
-            form.event(self.event, bytes);
+            let Encoding { form, keyed } = encoding;
+            if keyed {
+                let key = self.event.conflate_key.as_ref().map(|key| {
+                    // A topic has no control characters.
+                    [self.event.topic.as_str().as_bytes(), b"\0", key.as_bytes()].concat()
+                });
+                let seq = self.event.position.seq;
+                let plain = self.get(Encoding { form, keyed: false });
+                encode_keyed(seq, key.as_deref(), plain, &mut bytes);
+            } else {
+                form.event(self.event, &mut bytes);
+            }
         }
-        bytes
+        let slot = &mut self.buffers[encoding.index()];
+        *slot = bytes;
+        slot
     }
 }
 
 const FIRST_SWEEP: usize = 1024;
 
 impl Fanout {
-    pub(crate) fn new(config: LogConfig) -> Self {
+    pub(crate) fn new(config: &HubConfig) -> Self {
         let watermark = Position {
             epoch: replay_store::Epoch(0),
             seq: 0,
         };
         Self {
             shared: Arc::new(Shared {
-                config,
+                config: config.tail,
+                budget: Budget::new(config.tails_bytes),
+                blocking: config.block.is_some(),
                 state: Mutex::new(State {
                     watermark,
                     logs: HashMap::new(),
@@ -137,6 +186,19 @@ impl Fanout {
     /// Wakes every live reader by closing its log; a reader whose hub goes on joins again.
     pub(crate) fn wake_readers(&self) {
         self.close_all();
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.shared.budget.memory()
+    }
+
+    /// The logs on this node that an event of `topic` would go to.
+    pub(crate) fn logs_of(&self, topic: &Topic) -> Vec<Log> {
+        let mut logs = Vec::new();
+        self.lock().for_each_match(topic, |forms| {
+            logs.extend(forms.logs.iter().flatten().cloned());
+        });
+        logs
     }
 
     fn close_all(&self) {
@@ -192,21 +254,26 @@ impl Attachment for Attached {
 }
 
 impl Tail for Fanout {
-    type Form = Form;
+    type Form = Encoding;
     type Attachment = Attached;
 
-    fn attach(&mut self, selector: &Selector, form: &Form, watermark: Position) -> Attached {
+    fn attach(
+        &mut self,
+        selector: &Selector,
+        encoding: &Encoding,
+        watermark: Position,
+    ) -> Attached {
         let mut state = self.lock();
         state.sweep();
-        let (config, seq) = (self.shared.config, watermark.seq);
+        let seq = watermark.seq;
         let mut readers = Vec::new();
         for topic in selector.topics() {
             let forms = state.logs.entry(topic.clone()).or_default();
-            readers.push(forms.subscribe(*form, config, seq));
+            readers.push(forms.subscribe(*encoding, &self.shared, seq));
         }
         for pattern in selector.wildcards() {
             let forms = state.wildcards.get_or_insert_with(pattern, Forms::default);
-            readers.push(forms.subscribe(*form, config, seq));
+            readers.push(forms.subscribe(*encoding, &self.shared, seq));
         }
         Attached {
             readers: Readers::new(readers),
@@ -215,13 +282,13 @@ impl Tail for Fanout {
 
     fn append(&mut self, events: &[Event], watermark: Position) {
         let mut woken = Vec::new();
-        let mut forms = [const { Vec::new() }; Form::ALL.len()];
+        let mut buffers = [const { Vec::new() }; Encoding::COUNT];
         let mut state = self.lock();
         for event in events {
-            forms.iter_mut().for_each(Vec::clear);
+            buffers.iter_mut().for_each(Vec::clear);
             let mut encoded = Encoded {
                 event,
-                forms: &mut forms,
+                buffers: &mut buffers,
             };
             state.for_each_match(&event.topic, |forms| forms.append(&mut encoded));
         }

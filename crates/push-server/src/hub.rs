@@ -1,17 +1,19 @@
 //! The hub: one store, its feed, and what publishers and subscribers reach through it.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use backpressure::Policy;
+use backpressure::{AdmitError, Policy};
 use replay_store::feed::{Feed, FeedConfig, FeedHandle};
-use replay_store::{After, AnyStore, Append, Appended, ReplayStore, Selector, StoreError};
+use replay_store::{After, AnyStore, Append, Appended, ReplayStore, Selector, StoreError, Topic};
 use session_proto::{Heartbeat, HeartbeatConfig};
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
-use crate::config::HubConfig;
+use crate::config::{Block, HubConfig};
 use crate::fanout::Fanout;
 use crate::form::Form;
 use crate::subscriber::Subscriber;
@@ -54,7 +56,7 @@ impl Hub {
     ///
     /// Outside of a tokio runtime.
     pub async fn start(config: HubConfig, store: AnyStore) -> Result<Self, StoreError> {
-        let fanout = Fanout::new(config.tail);
+        let fanout = Fanout::new(&config);
         let feed_config = FeedConfig {
             poll: config.poll,
             page: config.page,
@@ -84,24 +86,45 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// As the store says; [`StoreError::TooLarge`] also beyond the hub's own limit.
+    /// As the store says; [`StoreError::TooLarge`] also beyond the hub's own limit;
+    /// [`PublishError::Behind`] if publishers [wait](HubConfig::block) for subscribers.
     ///
     /// # Cancel safety
     ///
     /// The event may or may not have been appended: publish again with the same idempotency key.
-    pub async fn publish(&self, event: Append) -> Result<Appended, StoreError> {
+    pub async fn publish(&self, event: Append) -> Result<Appended, PublishError> {
         let limit = self.inner.config.max_event_bytes;
         if event.data.len() > limit {
             return Err(StoreError::TooLarge {
                 index: 0,
                 bytes: event.data.len(),
                 limit,
-            });
+            }
+            .into());
+        }
+        if let Some(block) = self.inner.config.block {
+            self.admit(&event.topic, block).await?;
         }
         let mut appended = self.inner.store.append(vec![event]).await?;
-        appended.pop().ok_or_else(|| StoreError::OutcomeUnknown {
+        let answered = appended.pop().ok_or_else(|| StoreError::OutcomeUnknown {
             detail: "the store answered no position".into(),
-        })
+        });
+        Ok(answered?)
+    }
+
+    /// Waits until no subscriber of `topic` is too far behind.
+    async fn admit(&self, topic: &Topic, block: Block) -> Result<(), PublishError> {
+        let started = Instant::now();
+        for log in self.inner.fanout.logs_of(topic) {
+            let mut admission = log.admit(block.max, block.deadline);
+            let admitted = poll_fn(|cx| admission.poll_admit(cx, started.elapsed()));
+            match timeout_at(started + block.deadline, admitted).await {
+                // The readers of a closed log join again, and hold up nobody meanwhile.
+                Ok(Ok(()) | Err(AdmitError::Closed)) => {}
+                Ok(Err(AdmitError::TimedOut)) | Err(_) => return Err(PublishError::Behind),
+            }
+        }
+        Ok(())
     }
 
     /// Opens a subscription from a cursor on.
@@ -147,6 +170,12 @@ impl Hub {
         // The senders live as long as this hub, so neither wait can fail.
         let _ = closed.wait_for(|closed| *closed).await;
         let _ = sessions.wait_for(|running| *running == 0).await;
+    }
+
+    /// Bytes that the [tails](HubConfig::tail) take now.
+    #[must_use]
+    pub fn tails_memory(&self) -> usize {
+        self.inner.fanout.memory()
     }
 
     /// Tells when [`close`](Self::close) is called, or was.
@@ -196,6 +225,18 @@ impl Hub {
                 .checked_add(1)
                 .map_or(entropy, |width| entropy % width)
     }
+}
+
+/// Why an event was not published.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The store did not take it, or may not have.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Subscribers of the topic were too far behind until the deadline; see [`HubConfig::block`].
+    #[error("subscribers of the topic are too far behind")]
+    Behind,
 }
 
 /// One running WebSocket session.

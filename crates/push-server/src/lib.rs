@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod batch;
 mod config;
 mod fanout;
 mod form;
@@ -47,7 +48,7 @@ pub use self::config::{Compression, ConfigError, HubConfig, MAX_HEARTBEAT};
 pub use self::form::Form;
 pub use self::http::HubBody;
 pub use self::http::problem::Problem;
-pub use self::hub::Hub;
+pub use self::hub::{Hub, PublishError};
 pub use self::serve::{Pages, Server};
 pub use self::sse::{BodyError, EventBody};
 pub use self::subscriber::{Subscriber, SubscriberError};

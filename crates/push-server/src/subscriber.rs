@@ -5,12 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use backpressure::{Lag, Policy, ReadError, Verdict};
+use backpressure::{Conflated, Conflation, Lag, Policy, ReadError, Verdict};
 use bytes::{Bytes, BytesMut};
 use replay_store::feed::{Join, JoinError, Step};
 use replay_store::{After, Gap, GapReason, Position, Selector};
 
-use crate::fanout::{Attached, Fanout};
+use crate::batch::Batching;
+use crate::fanout::{Attached, Encoding, Fanout};
 use crate::form::Form;
 use crate::hub::Hub;
 
@@ -44,12 +45,28 @@ pub struct Subscriber {
     opened: bool,
     ready: bool,
     scratch: BytesMut,
+    batching: Option<Batching>,
 }
 
 enum Phase {
     Joining(Joining),
-    Live(Attached),
+    Live(Live),
     Ended,
+}
+
+struct Live {
+    attached: Attached,
+    /// What was read and not handed out yet, under the policy `conflate`.
+    conflation: Option<Box<Conflation>>,
+}
+
+impl Live {
+    fn is_idle(&self) -> bool {
+        let readers = &self.attached.readers;
+        readers.lag().events == 0
+            && readers.is_intact()
+            && self.conflation.as_ref().is_none_or(|it| it.is_empty())
+    }
 }
 
 impl fmt::Debug for Subscriber {
@@ -88,7 +105,9 @@ impl Subscriber {
         after: After,
     ) -> Self {
         let generation = hub.fanout().generation();
-        let phase = Phase::Joining(join(&hub, &selector, form, after));
+        let encoding = Encoding::new(form, &policy);
+        let phase = Phase::Joining(join(&hub, &selector, encoding, after));
+        let batching = hub.config().batch.map(Batching::new);
         Self {
             hub,
             id,
@@ -102,6 +121,7 @@ impl Subscriber {
             opened: false,
             ready: false,
             scratch: BytesMut::new(),
+            batching,
         }
     }
 
@@ -184,19 +204,20 @@ impl Subscriber {
 
     /// The watermark, if everything up to it was handed out and it is above the last id.
     fn idle_position(&self) -> Option<Position> {
-        let Phase::Live(attached) = &self.phase else {
+        let Phase::Live(live) = &self.phase else {
             return None;
         };
         // The watermark is read first: an event at or below it is in the logs already, so empty
         // readers prove that none is outstanding.
         let watermark = self.hub.fanout().watermark();
-        let idle = attached.readers.lag().events == 0 && attached.readers.is_intact();
+        let idle = live.is_idle();
         let moved = self.last_id.is_none_or(|last| last.seq < watermark.seq);
         (idle && moved).then_some(watermark)
     }
 
     fn join(&mut self, after: After) {
-        self.phase = Phase::Joining(join(&self.hub, &self.selector, self.form, after));
+        let encoding = Encoding::new(self.form, &self.policy);
+        self.phase = Phase::Joining(join(&self.hub, &self.selector, encoding, after));
     }
 
     fn handle_step(
@@ -232,7 +253,12 @@ impl Subscriber {
             } => {
                 self.advance(from);
                 attachment.readers.skip_through(from.seq);
-                self.phase = Phase::Live(attachment);
+                let conflation = matches!(self.policy, Policy::Conflate { .. })
+                    .then(|| Box::new(Conflation::new(self.policy.max())));
+                self.phase = Phase::Live(Live {
+                    attached: attachment,
+                    conflation,
+                });
                 if !std::mem::replace(&mut self.ready, true) {
                     let at = self.position.unwrap_or(from);
                     self.form.ready(at, &self.policy, &mut out);
@@ -247,11 +273,22 @@ impl Subscriber {
 
     fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, SubscriberError>> {
         let watermark = self.hub.fanout().watermark();
-        let Phase::Live(attached) = &mut self.phase else {
+        let Phase::Live(live) = &mut self.phase else {
             return Poll::Ready(Ok(Bytes::new()));
         };
-        let readers = &mut attached.readers;
+        let readers = &mut live.attached.readers;
         let lag = readers.lag();
+        if let Some(batching) = &mut self.batching
+            && lag.events > 0
+            && batching.poll_flush(cx, lag.bytes).is_pending()
+        {
+            // More events may be enough to write at once; nothing at or below 0 is ever pending, so
+            // this waits for the next, or for the end of a log.
+            ready!(readers.poll_ready_through(cx, || 0)).ok();
+        }
+        if live.conflation.is_some() {
+            return self.poll_conflated(cx, watermark);
+        }
         match self.policy.judge(lag) {
             Verdict::Disconnect => return Poll::Ready(Err(self.too_slow(lag))),
             Verdict::Jump => return Poll::Ready(Ok(self.jump(watermark))),
@@ -267,10 +304,7 @@ impl Subscriber {
                 return Poll::Ready(Ok(chunk.bytes));
             }
             Ok(None) => {
-                let fanout = self.hub.fanout();
-                // An error is met again, and handled, by the read that follows.
-                let _ready_or_error =
-                    ready!(readers.poll_ready_through(cx, || fanout.watermark().seq));
+                ready!(self.poll_ready(cx));
                 return Poll::Ready(Ok(Bytes::new()));
             }
             Err(ReadError::Evicted) => match self.policy.judge_evicted() {
@@ -280,11 +314,68 @@ impl Subscriber {
             },
             Err(ReadError::Closed) => {}
         }
-        // The tail went on without us, or began anew: what it no longer holds is in the store, and
-        // the store says so where it is not.
+        self.join_again();
+        Poll::Ready(Ok(Bytes::new()))
+    }
+
+    /// As `poll_live`, for the latest event of each key.
+    fn poll_conflated(
+        &mut self,
+        cx: &mut Context<'_>,
+        watermark: Position,
+    ) -> Poll<Result<Bytes, SubscriberError>> {
+        let Phase::Live(Live {
+            attached,
+            conflation: Some(conflation),
+        }) = &mut self.phase
+        else {
+            return Poll::Ready(Ok(Bytes::new()));
+        };
+        let collected = conflation.collect(&mut attached.readers, watermark.seq, &mut self.scratch);
+        if collected.is_err() {
+            // What was collected is dropped: it follows the position, so the store has it.
+            self.join_again();
+            return Poll::Ready(Ok(Bytes::new()));
+        }
+        let epoch = watermark.epoch;
+        let mut out = Bytes::new();
+        match conflation.next(MAX_CHUNK) {
+            Some(Conflated::Events(chunk)) => {
+                let seq = chunk.last;
+                self.advance(Position { epoch, seq });
+                self.last_id = self.position;
+                out = chunk.bytes;
+            }
+            Some(Conflated::Gap(skipped)) => {
+                let seq = skipped.through;
+                out = self.lagged(Position { epoch, seq }, skipped.events);
+            }
+            None => ready!(self.poll_ready(cx)),
+        }
+        Poll::Ready(Ok(out))
+    }
+
+    /// Waits until there is something to read, or until reading fails, which the read that follows
+    /// tells.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(batching) = &mut self.batching {
+            batching.flushed();
+        }
+        let fanout = self.hub.fanout();
+        let Phase::Live(live) = &mut self.phase else {
+            return Poll::Ready(());
+        };
+        let readers = &mut live.attached.readers;
+        readers
+            .poll_ready_through(cx, || fanout.watermark().seq)
+            .map(|_| ())
+    }
+
+    /// The tail went on without us, or began anew: what it no longer holds is in the store, and the
+    /// store says so where it is not.
+    fn join_again(&mut self) {
         let from = self.position.map_or(After::Latest, After::Position);
         self.join(from);
-        Poll::Ready(Ok(Bytes::new()))
     }
 
     fn too_slow(&self, lag: Lag) -> SubscriberError {
@@ -300,28 +391,31 @@ impl Subscriber {
 
     /// Drops what is oldest, under the policy `drop-oldest`, and says so.
     fn jump(&mut self, watermark: Position) -> Bytes {
+        let Phase::Live(live) = &mut self.phase else {
+            return Bytes::new();
+        };
+        let readers = &mut live.attached.readers;
+        let (seq, skipped) = readers.jump_within(self.policy.max(), watermark.seq);
+        let epoch = watermark.epoch;
+        self.lagged(Position { epoch, seq }, skipped.events)
+    }
+
+    /// A gap of what the policy dropped.
+    fn lagged(&mut self, continue_at: Position, skipped: u64) -> Bytes {
+        tracing::warn!(
+            subscriber = self.id,
+            policy = self.policy.as_str(),
+            skipped,
+            "dropped the oldest events of a slow subscriber"
+        );
+        let gap = Gap {
+            reason: GapReason::Lagged,
+            after: self.position,
+            continue_at,
+            floor: 0,
+        };
         let mut out = Vec::new();
-        if let Phase::Live(attached) = &mut self.phase {
-            let max = self.policy.max();
-            let (to, skipped) = attached.readers.jump_within(max, watermark.seq);
-            let skipped = skipped.events;
-            tracing::warn!(
-                subscriber = self.id,
-                policy = self.policy.as_str(),
-                skipped,
-                "dropped the oldest events of a slow subscriber"
-            );
-            let gap = Gap {
-                reason: GapReason::Lagged,
-                after: self.position,
-                continue_at: Position {
-                    epoch: watermark.epoch,
-                    seq: to,
-                },
-                floor: 0,
-            };
-            self.write_gap(&gap, Some(skipped), &mut out);
-        }
+        self.write_gap(&gap, Some(skipped), &mut out);
         out.into()
     }
 
@@ -338,12 +432,12 @@ impl Subscriber {
     }
 }
 
-fn join(hub: &Hub, selector: &Selector, form: Form, after: After) -> Joining {
+fn join(hub: &Hub, selector: &Selector, encoding: Encoding, after: After) -> Joining {
     next_step(Join::new(
         hub.store().clone(),
         hub.feed().clone(),
         selector.clone(),
-        form,
+        encoding,
         after,
         hub.config().page,
     ))

@@ -15,9 +15,8 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::{HubBody, query};
-use crate::config;
 use crate::form::Form;
-use crate::hub::Hub;
+use crate::hub::{Hub, PublishError};
 use crate::sse;
 
 /// How long the body of a publish may take to arrive.
@@ -84,14 +83,9 @@ fn wish<B>(hub: &Hub, request: &Request<B>) -> Result<Wish, Problem> {
     })
 }
 
-/// The policy of that name; the hub's own bounds stay in force.
+/// The policy of that name, if the hub offers it.
 pub(crate) fn parse_policy(hub: &Hub, name: &str) -> Result<Policy, Problem> {
-    let max = hub.config().policy.max();
-    let policy: Policy = name.parse().map_err(|_| Problem::PolicyInvalid)?;
-    if !config::is_supported(&policy) {
-        return Err(Problem::PolicyInvalid);
-    }
-    Ok(policy.with_max(max))
+    hub.config().offered(name).ok_or(Problem::PolicyInvalid)
 }
 
 pub(super) async fn publish<B>(hub: &Hub, request: Request<B>) -> Result<Response<HubBody>, Problem>
@@ -141,9 +135,10 @@ pub(crate) async fn publish_text(
     if str::from_utf8(&event.data).is_err() {
         return Err(Problem::NotText);
     }
-    hub.publish(event)
-        .await
-        .map_err(|error| Problem::from_store(&error))
+    hub.publish(event).await.map_err(|error| match error {
+        PublishError::Store(error) => Problem::from_store(&error),
+        PublishError::Behind => Problem::SubscribersBehind,
+    })
 }
 
 fn one_topic(query: &str) -> Result<Topic, Problem> {

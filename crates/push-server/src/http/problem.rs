@@ -37,7 +37,9 @@ pub enum Problem {
     #[error("publish to exactly one topic")]
     TooManyTopics,
     /// A policy that does not exist.
-    #[error("no such policy; use replay, disconnect or drop-oldest")]
+    #[error(
+        "no such policy, or this hub does not offer it; there are replay, disconnect, drop-oldest and conflate"
+    )]
     PolicyInvalid,
     /// A format that does not exist.
     #[error("no such format; use raw or json")]
@@ -105,6 +107,11 @@ pub enum Problem {
     /// The store may or may not have kept the event.
     #[error("whether the event was stored is unknown; try again with the same Idempotency-Key")]
     OutcomeUnknown,
+    /// Subscribers were too far behind for too long; see [`HubConfig::block`].
+    ///
+    /// [`HubConfig::block`]: crate::HubConfig::block
+    #[error("subscribers of this topic are too far behind; the event was not published, try again")]
+    SubscribersBehind,
     /// The hub is going away.
     #[error("the hub is shutting down; try again")]
     ShuttingDown,
@@ -150,6 +157,7 @@ impl Problem {
             Self::TopicEnded => (StatusCode::CONFLICT, "topic_ended"),
             Self::StoreUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable"),
             Self::OutcomeUnknown => (StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown"),
+            Self::SubscribersBehind => (StatusCode::SERVICE_UNAVAILABLE, "subscribers_behind"),
             Self::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down"),
         }
     }
@@ -190,7 +198,10 @@ impl Problem {
                     HeaderValue::from_static("13"),
                 );
             }
-            Self::StoreUnavailable | Self::OutcomeUnknown | Self::ShuttingDown => {
+            Self::StoreUnavailable
+            | Self::OutcomeUnknown
+            | Self::SubscribersBehind
+            | Self::ShuttingDown => {
                 headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
