@@ -87,6 +87,14 @@ impl<'p> ClientHandshake<'p> {
         .filter(|(_, value)| !value.is_empty())
     }
 
+    /// The fields of an extended CONNECT (RFC 8441 section 5), to which the caller adds `:method:
+    /// CONNECT`, `:protocol: websocket`, `:scheme`, `:authority` and `:path`. There is no key; the
+    /// nonce is not used.
+    pub fn connect_headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> + Clone {
+        self.request_headers()
+            .filter(|(name, _)| ![UPGRADE, CONNECTION, KEY].contains(name))
+    }
+
     /// Judges the server's answer (RFC 6455 section 4.1) and returns the subprotocol that it chose.
     ///
     /// # Errors
@@ -109,6 +117,30 @@ impl<'p> ClientHandshake<'p> {
         if single(headers.clone(), ACCEPT)? != Some(&accept_key(&self.key)) {
             return Err(HandshakeError::Accept);
         }
+        self.verify_choices(headers)
+    }
+
+    /// Judges the server's answer to an extended CONNECT (RFC 8441 section 5) and returns the
+    /// subprotocol that it chose.
+    ///
+    /// # Errors
+    /// [`HandshakeError`] if this is not the beginning of a WebSocket; reset the stream.
+    pub fn verify_connect<'n, 'v>(
+        &self,
+        status: u16,
+        headers: impl Iterator<Item = (&'n str, &'v [u8])> + Clone,
+    ) -> Result<Option<&'p str>, HandshakeError> {
+        if !(200..300).contains(&status) {
+            return Err(HandshakeError::Status(status));
+        }
+        self.verify_choices(headers)
+    }
+
+    /// Whether extension and subprotocol were offered.
+    fn verify_choices<'n, 'v>(
+        &self,
+        headers: impl Iterator<Item = (&'n str, &'v [u8])> + Clone,
+    ) -> Result<Option<&'p str>, HandshakeError> {
         self.verify_deflate(headers.clone())?;
         match single(headers, PROTOCOL)? {
             None => Ok(None),
@@ -169,7 +201,8 @@ impl Error for OfferError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandshakeError {
-    /// The status is not 101: an ordinary response, whose meaning is that of HTTP.
+    /// The status is not 101, or not of the 200s to an extended CONNECT: an ordinary response, whose
+    /// meaning is that of HTTP.
     Status(u16),
     /// No `Upgrade: websocket`.
     Upgrade,
@@ -196,7 +229,7 @@ impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Status(status) => {
-                return write!(f, "the server answered {status} instead of 101");
+                return write!(f, "the server answered {status}, which opens no WebSocket");
             }
             Self::Upgrade => "the answer lacks `Upgrade: websocket`",
             Self::Connection => "the answer lacks `Connection: Upgrade`",

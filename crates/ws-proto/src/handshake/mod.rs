@@ -1,11 +1,22 @@
-//! The opening handshake (RFC 6455 section 4), as a pure function of header fields.
+//! The opening handshake, as a pure function of header fields: the upgrade of HTTP/1.1 (RFC 6455
+//! section 4) and the extended CONNECT of HTTP/2 and HTTP/3 (RFC 8441, RFC 9220), with one set of
+//! types.
 //!
-//! Header fields are `(name, value)` pairs from any HTTP/1.1 implementation. Names are compared
-//! without case, a field may come in several lines, and lists are read as lists. The caller sees to
-//! the rest of HTTP: version 1.1 or newer, header size limits, no request body.
+//! | | HTTP/1.1 | HTTP/2, HTTP/3 |
+//! |---|---|---|
+//! | the server judges | [`check_request`] | [`check_connect`] |
+//! | the client asks with | [`ClientHandshake::request_headers`] | [`ClientHandshake::connect_headers`] |
+//! | the client judges | [`ClientHandshake::verify`] | [`ClientHandshake::verify_connect`] |
+//! | the status | 101 | 200 |
+//! | compression | [`DeflateParams`] | the same |
+//!
+//! Header fields are `(name, value)` pairs from any HTTP implementation. Names are compared without
+//! case, a field may come in several lines, and lists are read as lists, in time linear in their
+//! length and without heap. The caller sees to the rest of HTTP: version, header size limits, no
+//! request body.
 //!
 //! Frames may follow the peer's last header byte immediately: hand what was read beyond it to
-//! [`Connection::push`](crate::Connection::push).
+//! [`Connection::push`](crate::Connection::push) first.
 
 mod client;
 mod deflate;
@@ -17,7 +28,7 @@ use sha1::{Digest as _, Sha1};
 
 pub use client::{ClientHandshake, HandshakeError, OfferError};
 pub use deflate::{DeflateParams, DeflateSide, ExtensionField, InvalidAnswer, WindowBits};
-pub use server::{Accepted, OriginPolicy, Reject, check_request};
+pub use server::{Accepted, OriginPolicy, Reject, check_connect, check_request};
 
 const UPGRADE: &str = "upgrade";
 const CONNECTION: &str = "connection";

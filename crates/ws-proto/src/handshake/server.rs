@@ -43,19 +43,27 @@ impl OriginPolicy<'_> {
 /// A request that may become a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted<'s> {
-    /// The value of `Sec-WebSocket-Accept`.
-    pub accept: [u8; 28],
+    /// The value of `Sec-WebSocket-Accept`; `None` for an extended CONNECT, which has none.
+    pub accept: Option<[u8; 28]>,
     /// The subprotocol chosen: the first one that the client offered and the server supports.
     pub subprotocol: Option<&'s str>,
 }
 
 impl Accepted<'_> {
-    /// The fields of the response, whose status is 101.
+    /// The status of the response: 101 to an upgrade (RFC 6455 section 4.2.2), 200 to an extended
+    /// CONNECT (RFC 8441 section 5).
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        if self.accept.is_some() { 101 } else { 200 }
+    }
+
+    /// The fields of the response.
     pub fn response_headers(&self) -> impl Iterator<Item = (&'static str, &[u8])> + Clone {
+        let accept = self.accept.as_ref().map(<[u8; 28]>::as_slice);
         [
-            (UPGRADE, Some("websocket".as_bytes())),
-            (CONNECTION, Some("Upgrade".as_bytes())),
-            (ACCEPT, Some(self.accept.as_slice())),
+            (UPGRADE, accept.map(|_| "websocket".as_bytes())),
+            (CONNECTION, accept.map(|_| "Upgrade".as_bytes())),
+            (ACCEPT, accept),
             (PROTOCOL, self.subprotocol.map(str::as_bytes)),
         ]
         .into_iter()
@@ -86,6 +94,11 @@ pub enum Reject {
     RepeatedField,
     /// The policy does not allow the `Origin`.
     Origin,
+    /// The `:protocol` of an extended CONNECT is not `websocket`.
+    ConnectProtocol,
+    /// An extended CONNECT whose `Sec-WebSocket-Version` is not 13. It has a status of its own, since
+    /// HTTP/2 knows neither 426 nor the fields that go with it (RFC 9113 section 8.6).
+    ConnectVersion,
 }
 
 impl Reject {
@@ -98,13 +111,14 @@ impl Reject {
     /// The fields of the response that tell the client how to do better.
     #[must_use]
     pub const fn response_headers(self) -> &'static [(&'static str, &'static str)] {
-        match self.status() {
-            405 => &[("allow", "GET")],
-            426 => &[
+        match self {
+            Self::Method => &[("allow", "GET")],
+            Self::MissingUpgrade | Self::MissingConnection | Self::Version => &[
                 (UPGRADE, "websocket"),
                 (CONNECTION, "Upgrade"),
                 (VERSION, "13"),
             ],
+            Self::ConnectVersion => &[(VERSION, "13")],
             _ => &[],
         }
     }
@@ -137,6 +151,8 @@ impl Reject {
                  `Sec-WebSocket-Version` came twice",
             ),
             Self::Origin => (403, "pages from this origin may not connect"),
+            Self::ConnectProtocol => (501, "the only `:protocol` served here is `websocket`"),
+            Self::ConnectVersion => (400, "the field `Sec-WebSocket-Version` must be 13"),
         }
     }
 }
@@ -155,7 +171,7 @@ impl fmt::Display for Reject {
 
 impl Error for Reject {}
 
-/// Judges a client's opening handshake (RFC 6455 section 4.2.1) and chooses the subprotocol.
+/// Judges a client's request to upgrade (RFC 6455 section 4.2.1) and chooses the subprotocol.
 ///
 /// `supported` are the subprotocols of this server. If none of them is among those offered the
 /// handshake still succeeds, without one (section 4.2.2); a server that insists looks at
@@ -182,24 +198,87 @@ pub fn check_request<'n, 'v, 's>(
         return Err(Reject::Version);
     }
     let host = single(headers.clone(), "host")?.ok_or(Reject::MissingHost)?;
-    if let Some(page) = single(headers.clone(), "origin")?
-        && !origin.allows(page, host)
-    {
-        return Err(Reject::Origin);
-    }
+    check_origin(headers.clone(), origin, host)?;
     let key = single(headers.clone(), KEY)?
         .filter(|key| is_key(key))
         .ok_or(Reject::Key)?;
+    Ok(Accepted {
+        accept: Some(accept_key(key)),
+        subprotocol: choose(headers, supported)?,
+    })
+}
+
+/// Judges a client's extended CONNECT over HTTP/2 (RFC 8441 section 5) or HTTP/3 (RFC 9220), and
+/// chooses the subprotocol, as [`check_request`] does for an upgrade.
+///
+/// `protocol` and `authority` are the pseudo-header fields of these names. The caller has seen that
+/// the method is CONNECT and that there is a `:protocol`, and has announced
+/// `SETTINGS_ENABLE_CONNECT_PROTOCOL`. There is no key and nothing to be upgraded: HTTP/2 itself
+/// tells that both ends mean it. After the response the stream's DATA is the connection's bytes, and
+/// its end that of the transport.
+///
+/// ```
+/// use ws_proto::handshake::{OriginPolicy, check_connect};
+///
+/// let headers: [(&str, &[u8]); 3] = [
+///     ("sec-websocket-version", b"13"),
+///     ("sec-websocket-protocol", b"chat"),
+///     ("origin", b"https://example.com"),
+/// ];
+/// let accepted = check_connect(
+///     "websocket",
+///     "example.com",
+///     headers.into_iter(),
+///     &OriginPolicy::SameHost,
+///     &["chat"],
+/// )?;
+/// assert_eq!((accepted.status(), accepted.subprotocol), (200, Some("chat")));
+/// # Ok::<(), ws_proto::handshake::Reject>(())
+/// ```
+///
+/// # Errors
+/// [`Reject`] gives the response.
+pub fn check_connect<'n, 'v, 's>(
+    protocol: &str,
+    authority: &str,
+    headers: impl Iterator<Item = (&'n str, &'v [u8])> + Clone,
+    origin: &OriginPolicy<'_>,
+    supported: &[&'s str],
+) -> Result<Accepted<'s>, Reject> {
+    if protocol != "websocket" {
+        return Err(Reject::ConnectProtocol);
+    }
+    if single(headers.clone(), VERSION)? != Some(b"13") {
+        return Err(Reject::ConnectVersion);
+    }
+    check_origin(headers.clone(), origin, authority.as_bytes())?;
+    Ok(Accepted {
+        accept: None,
+        subprotocol: choose(headers, supported)?,
+    })
+}
+
+fn check_origin<'n, 'v>(
+    headers: impl Iterator<Item = (&'n str, &'v [u8])>,
+    policy: &OriginPolicy<'_>,
+    host: &[u8],
+) -> Result<(), Reject> {
+    match single(headers, "origin")? {
+        Some(page) if !policy.allows(page, host) => Err(Reject::Origin),
+        _ => Ok(()),
+    }
+}
+
+fn choose<'n, 'v, 's>(
+    headers: impl Iterator<Item = (&'n str, &'v [u8])> + Clone,
+    supported: &[&'s str],
+) -> Result<Option<&'s str>, Reject> {
     if !elements(headers.clone(), PROTOCOL).all(is_token) {
         return Err(Reject::Subprotocol);
     }
-    let subprotocol = elements(headers, PROTOCOL)
-        .find_map(|offered| supported.iter().find(|name| name.as_bytes() == offered))
-        .copied();
-    Ok(Accepted {
-        accept: accept_key(key),
-        subprotocol,
-    })
+    let chosen = elements(headers, PROTOCOL)
+        .find_map(|offered| supported.iter().find(|name| name.as_bytes() == offered));
+    Ok(chosen.copied())
 }
 
 /// Whether this is Base64 of 16 bytes. The four bits left over are not looked at.
