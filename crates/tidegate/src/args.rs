@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use push_server::Compression;
 use tracing_subscriber::EnvFilter;
 
+use crate::retain::Retain;
 use crate::store::StoreChoice;
 
 const EXAMPLES: &str = "\
@@ -33,6 +34,21 @@ Examples:
 
 The hub asks nobody who they are, so it listens on loopback only and refuses requests that a
 website of another origin made. Ctrl-C ends it.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  tidegate serve
+      A hub on http://127.0.0.1:8080 that keeps events in ./tidegate-data/events.db.
+  tidegate serve --store memory --retain-age 1h
+      Keeps nothing over a restart, and an event for an hour.
+  tidegate serve --retain chat/**=events:1000,age:7d --retain-events 100
+      Topics below chat keep 1,000 events for 7 days, others 100.
+  tidegate serve --listen 0.0.0.0:8080 --open
+      Reachable from other machines. Whoever reaches it may read, publish and purge everything.
+
+This version has no access rules. Without --open the hub listens on loopback only and refuses
+requests that a website of another origin made; with it, only those of other origins.
+SIGTERM and Ctrl-C end it in order: subscribers are told when to come back.";
 
 const PUBLISH_EXAMPLES: &str = "\
 Examples:
@@ -80,6 +96,9 @@ pub(crate) enum Command {
     /// Run a hub for development: loopback only, open, with a demo page.
     #[command(after_help = DEV_EXAMPLES)]
     Dev(Dev),
+    /// Run a hub that keeps its events over a restart.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Serve),
     /// Publish to a topic: one event, or each line of a file or of standard input.
     #[command(after_help = PUBLISH_EXAMPLES)]
     Publish(Publish),
@@ -105,6 +124,40 @@ pub(crate) struct Dev {
     )]
     pub(crate) store: StoreChoice,
 
+    #[command(flatten)]
+    pub(crate) options: HubOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Address and port to listen on: loopback, unless --open is given. Port 0 picks a free one
+    /// and prints it.
+    #[arg(long, env = "TIDEGATE_LISTEN", value_name = "ADDR", hide_env_values = true,
+          default_value = "127.0.0.1:8080", value_parser = address)]
+    pub(crate) listen: SocketAddr,
+
+    /// Let everybody who can reach the hub read, publish and purge everything, at any address and
+    /// under any host name. Needed for another address than loopback, and behind a proxy.
+    #[arg(long, env = "TIDEGATE_OPEN", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub(crate) open: bool,
+
+    /// Where events are kept: `sqlite:PATH` for a file, or `memory`, which a restart empties.
+    #[arg(
+        long,
+        env = "TIDEGATE_STORE",
+        value_name = "STORE",
+        hide_env_values = true,
+        default_value = "sqlite:tidegate-data/events.db"
+    )]
+    pub(crate) store: StoreChoice,
+
+    #[command(flatten)]
+    pub(crate) options: HubOptions,
+}
+
+/// What every hub can be told.
+#[derive(Debug, Args)]
+pub(crate) struct HubOptions {
     /// How WebSocket clients that offer it may compress what they send. Events go out uncompressed.
     #[arg(
         long,
@@ -114,6 +167,9 @@ pub(crate) struct Dev {
         default_value = "messages"
     )]
     pub(crate) compression: CompressionChoice,
+
+    #[command(flatten)]
+    pub(crate) retain: Retain,
 }
 
 /// What `--compression` can be.
@@ -221,16 +277,20 @@ pub(crate) struct HubUrl {
     pub(crate) url: String,
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, String> {
+fn address(text: &str) -> Result<SocketAddr, String> {
     // Everybody types `localhost`; looking the name up could answer any address, so it is read
     // as the one that it must mean.
     let numeric = match text.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}"),
         None => text.to_owned(),
     };
-    let address: SocketAddr = numeric
+    numeric
         .parse()
-        .map_err(|_| "want an IP address and a port, such as 127.0.0.1:8080".to_owned())?;
+        .map_err(|_| "want an IP address and a port, such as 127.0.0.1:8080".to_owned())
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address = address(text)?;
     if address.ip().is_loopback() {
         Ok(address)
     } else {
@@ -276,7 +336,13 @@ mod tests {
     #[test]
     fn every_example_in_the_help_is_a_command_line_that_parses() {
         let mut tried = 0;
-        for help in [EXAMPLES, DEV_EXAMPLES, PUBLISH_EXAMPLES, SUBSCRIBE_EXAMPLES] {
+        for help in [
+            EXAMPLES,
+            DEV_EXAMPLES,
+            SERVE_EXAMPLES,
+            PUBLISH_EXAMPLES,
+            SUBSCRIBE_EXAMPLES,
+        ] {
             let commands = help
                 .lines()
                 .flat_map(|line| line.split(" | "))
@@ -287,14 +353,16 @@ mod tests {
                 tried += 1;
             }
         }
-        assert_eq!(tried, 13);
+        assert_eq!(tried, 17);
     }
 
     #[test]
     fn every_option_has_its_environment_variable() {
         for command in CommandLine::command().get_subcommands() {
             for option in command.get_opts() {
-                let name = option.get_long().map(str::to_uppercase);
+                let name = option
+                    .get_long()
+                    .map(|name| name.to_uppercase().replace('-', "_"));
                 let variable = option.get_env().and_then(|variable| variable.to_str());
                 assert_eq!(
                     variable,
@@ -328,6 +396,23 @@ mod tests {
         );
         check(
             &["dev", "--listen", "8080"],
+            Err(ErrorKind::ValueValidation),
+        );
+    }
+
+    #[test]
+    fn serve_takes_any_address_and_retention_by_pattern() {
+        check(&["serve", "--listen", "0.0.0.0:80", "--open"], Ok(()));
+        check(&["serve", "--store", "redis://127.0.0.1"], Ok(()));
+        let rules = ["serve", "--retain", "a=events:1", "--retain", "b=age:1h"];
+        check(&rules, Ok(()));
+        check(&["serve", "--retain", "a=events:1;b/**=age:1h"], Ok(()));
+        check(
+            &["serve", "--retain", "a=events:0"],
+            Err(ErrorKind::ValueValidation),
+        );
+        check(
+            &["serve", "--listen", "hub:80"],
             Err(ErrorKind::ValueValidation),
         );
     }

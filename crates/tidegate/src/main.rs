@@ -3,10 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod dev;
+mod host;
 mod output;
 mod page;
 mod publish;
+mod retain;
 mod store;
 mod subscribe;
 
@@ -55,7 +56,8 @@ fn run(command: Command) -> anyhow::Result<Ending> {
         .build()?;
     let result = runtime.block_on(async {
         match command {
-            Command::Dev(args) => dev::run(args).await.map(|()| Ending::Done),
+            Command::Dev(args) => host::dev(args).await.map(|()| Ending::Done),
+            Command::Serve(args) => host::serve(args).await.map(|()| Ending::Done),
             Command::Publish(args) => publish::run(args).await,
             Command::Subscribe(args) => subscribe::run(args).await.map(|()| Ending::Done),
         }
@@ -67,7 +69,7 @@ fn run(command: Command) -> anyhow::Result<Ending> {
 
 fn start_log(filter: Option<&str>, command: &Command) {
     let default = match command {
-        Command::Dev(_) => "info",
+        Command::Dev(_) | Command::Serve(_) => "info",
         // These say on standard error themselves what their user has to know.
         Command::Publish(_) | Command::Subscribe(_) => "error",
     };

@@ -80,7 +80,7 @@ pub enum Problem {
     BodyTimeout,
     /// The `Host` is not one the hub serves.
     #[error(
-        "this Host is not served; a hub in dev mode answers only to localhost, 127.0.0.1 and [::1]"
+        "this Host is not served; unless it was started as an open one, a hub answers only to localhost, 127.0.0.1 and [::1]"
     )]
     HostForbidden,
     /// The `Origin` may not use the hub.

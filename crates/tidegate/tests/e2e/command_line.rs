@@ -110,6 +110,7 @@ fn help_teaches_with_examples() {
     for (arguments, taught) in [
         (&["--help"][..], "tidegate subscribe demo"),
         (&["dev", "--help"], "--store sqlite:events.db"),
+        (&["serve", "--help"], "--listen 0.0.0.0:8080 --open"),
         (
             &["publish", "--help"],
             "tail -f /var/log/dpkg.log | tidegate publish logs",

@@ -1,4 +1,4 @@
-//! A hub under test: `tidegate dev` on a port of its own.
+//! A hub under test, on a port of its own.
 
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -14,18 +14,10 @@ pub(crate) const MEMORY: &str = "memory";
 /// `tidegate` with these arguments, free of what the environment says about a hub.
 pub(crate) fn tidegate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    for name in [
-        "LISTEN",
-        "STORE",
-        "COMPRESSION",
-        "URL",
-        "LOG",
-        "AFTER",
-        "COUNT",
-        "WS",
-        "JSON",
-    ] {
-        command.env_remove(format!("TIDEGATE_{name}"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TIDEGATE_") {
+            command.env_remove(name);
+        }
     }
     command.args(arguments);
     command
@@ -46,8 +38,20 @@ impl Hub {
         Self::start_with(&["--listen", listen, "--store", store])
     }
 
+    /// `tidegate dev` with these options.
     pub(crate) fn start_with(options: &[&str]) -> Self {
-        let program = Program::start(tidegate(&[&["dev"], options].concat()));
+        Self::run(tidegate(&[&["dev"], options].concat()))
+    }
+
+    /// `tidegate serve` on a free port, with these arguments.
+    pub(crate) fn serve(arguments: &[&str]) -> Self {
+        let serve = ["serve", "--listen", "127.0.0.1:0"];
+        Self::run(tidegate(&[&serve, arguments].concat()))
+    }
+
+    /// A command that starts a hub.
+    pub(crate) fn run(command: Command) -> Self {
+        let program = Program::start(command);
         let mut greeting = vec![program.line()];
         let address = greeting[0]
             .strip_prefix("Tidegate is up: http://")

@@ -23,4 +23,5 @@ mod page;
 mod quick_start;
 mod refusals;
 mod resume;
+mod serving;
 mod stalled;
