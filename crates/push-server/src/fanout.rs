@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backpressure::{Budget, Log, LogConfig, Policy, Reader, Readers, encode_keyed};
+use backpressure::{Budget, Log, LogConfig, Policy, Reader, Readers, ShardHandle, encode_keyed};
 use replay_store::feed::{Attachment, Tail};
 use replay_store::{Event, Position, Selector, Topic};
 
@@ -70,6 +70,14 @@ impl Encoding {
     }
 }
 
+/// Where a subscription attaches.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) encoding: Encoding,
+    /// The worker that wakes its readers, if one does.
+    pub(crate) shard: Option<ShardHandle>,
+}
+
 #[derive(Debug, Default)]
 struct Forms {
     logs: [Option<Log>; Encoding::COUNT],
@@ -79,10 +87,13 @@ struct Forms {
 
 impl Forms {
     /// A reader of the log of one encoding, which begins at `seq` if it is new.
-    fn subscribe(&mut self, encoding: Encoding, shared: &Shared, seq: u64) -> Reader {
-        let mut reader = self.logs[encoding.index()]
-            .get_or_insert_with(|| Log::with_budget(shared.config, seq, &shared.budget))
-            .subscribe();
+    fn subscribe(&mut self, seat: &Seat, shared: &Shared, seq: u64) -> Reader {
+        let log = self.logs[seat.encoding.index()]
+            .get_or_insert_with(|| Log::with_budget(shared.config, seq, &shared.budget));
+        let mut reader = match &seat.shard {
+            Some(shard) => log.subscribe_with(shard),
+            None => log.subscribe(),
+        };
         if shared.blocking {
             reader.set_blocking(true);
         }
@@ -254,26 +265,21 @@ impl Attachment for Attached {
 }
 
 impl Tail for Fanout {
-    type Form = Encoding;
+    type Form = Seat;
     type Attachment = Attached;
 
-    fn attach(
-        &mut self,
-        selector: &Selector,
-        encoding: &Encoding,
-        watermark: Position,
-    ) -> Attached {
+    fn attach(&mut self, selector: &Selector, seat: &Seat, watermark: Position) -> Attached {
         let mut state = self.lock();
         state.sweep();
         let seq = watermark.seq;
         let mut readers = Vec::new();
         for topic in selector.topics() {
             let forms = state.logs.entry(topic.clone()).or_default();
-            readers.push(forms.subscribe(*encoding, &self.shared, seq));
+            readers.push(forms.subscribe(seat, &self.shared, seq));
         }
         for pattern in selector.wildcards() {
             let forms = state.wildcards.get_or_insert_with(pattern, Forms::default);
-            readers.push(forms.subscribe(*encoding, &self.shared, seq));
+            readers.push(forms.subscribe(seat, &self.shared, seq));
         }
         Attached {
             readers: Readers::new(readers),

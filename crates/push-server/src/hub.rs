@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backpressure::{AdmitError, Policy};
@@ -30,6 +30,8 @@ struct Inner {
     feed: FeedHandle<Fanout>,
     fanout: Fanout,
     subscribers: AtomicU64,
+    /// Subscriptions that are open.
+    live: AtomicUsize,
     closed: watch::Sender<bool>,
     /// WebSocket sessions that run on tasks of their own.
     sessions: watch::Sender<usize>,
@@ -76,6 +78,7 @@ impl Hub {
                 feed,
                 fanout,
                 subscribers: AtomicU64::new(0),
+                live: AtomicUsize::new(0),
                 closed: watch::Sender::new(false),
                 sessions: watch::Sender::new(0),
             }),
@@ -170,6 +173,18 @@ impl Hub {
         // The senders live as long as this hub, so neither wait can fail.
         let _ = closed.wait_for(|closed| *closed).await;
         let _ = sessions.wait_for(|running| *running == 0).await;
+    }
+
+    /// How many subscriptions there are now.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        self.inner.live.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_subscription(&self, change: isize) {
+        self.inner
+            .live
+            .fetch_add(change.cast_unsigned(), Ordering::Relaxed);
     }
 
     /// Bytes that the [tails](HubConfig::tail) take now.

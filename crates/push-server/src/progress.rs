@@ -3,6 +3,8 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ pub(crate) struct WriteProgress<IO> {
     io: IO,
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// The last thing that was to be written is not all written.
+    blocked: Arc<AtomicBool>,
 }
 
 impl<IO> WriteProgress<IO> {
@@ -24,7 +28,17 @@ impl<IO> WriteProgress<IO> {
             io,
             patience,
             stalled: None,
+            blocked: Arc::default(),
         }
+    }
+
+    /// Tells whether the last thing that was to be written is not all written.
+    pub(crate) fn blocked(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.blocked)
+    }
+
+    pub(crate) const fn get_ref(&self) -> &IO {
+        &self.io
     }
 
     fn judge<T>(
@@ -32,6 +46,9 @@ impl<IO> WriteProgress<IO> {
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        if written.is_pending() != self.stalled.is_some() {
+            self.blocked.store(written.is_pending(), Ordering::Relaxed);
+        }
         if written.is_ready() {
             self.stalled = None;
             return written;

@@ -5,13 +5,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use backpressure::{Conflated, Conflation, Lag, Policy, ReadError, Verdict};
+use backpressure::{Conflated, Conflation, Lag, Policy, ReadError, ShardHandle, Verdict};
 use bytes::{Bytes, BytesMut};
 use replay_store::feed::{Join, JoinError, Step};
 use replay_store::{After, Gap, GapReason, Position, Selector};
 
 use crate::batch::Batching;
-use crate::fanout::{Attached, Encoding, Fanout};
+use crate::fanout::{Attached, Encoding, Fanout, Seat};
 use crate::form::Form;
 use crate::hub::Hub;
 
@@ -34,6 +34,7 @@ pub struct Subscriber {
     selector: Selector,
     form: Form,
     policy: Policy,
+    shard: Option<ShardHandle>,
     generation: u64,
     /// Everything that matches at or below it was handed out or announced as a gap. `None` until
     /// the store has judged the cursor.
@@ -49,6 +50,7 @@ pub struct Subscriber {
 }
 
 enum Phase {
+    Begin(After),
     Joining(Joining),
     Live(Live),
     Ended,
@@ -95,6 +97,12 @@ pub enum SubscriberError {
     Dropped,
 }
 
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.hub.count_subscription(-1);
+    }
+}
+
 impl Subscriber {
     pub(crate) fn new(
         hub: Hub,
@@ -104,9 +112,8 @@ impl Subscriber {
         policy: Policy,
         after: After,
     ) -> Self {
+        hub.count_subscription(1);
         let generation = hub.fanout().generation();
-        let encoding = Encoding::new(form, &policy);
-        let phase = Phase::Joining(join(&hub, &selector, encoding, after));
         let batching = hub.config().batch.map(Batching::new);
         Self {
             hub,
@@ -114,15 +121,22 @@ impl Subscriber {
             selector,
             form,
             policy,
+            shard: None,
             generation,
             position: None,
             last_id: None,
-            phase,
+            phase: Phase::Begin(after),
             opened: false,
             ready: false,
             scratch: BytesMut::new(),
             batching,
         }
+    }
+
+    /// Has the worker of a shard wake this subscription. Takes effect when it next joins, so before
+    /// it is first polled.
+    pub(crate) fn set_shard(&mut self, shard: ShardHandle) {
+        self.shard = Some(shard);
     }
 
     /// The topics of this subscription.
@@ -172,6 +186,11 @@ impl Subscriber {
             }
             let out = match &mut self.phase {
                 Phase::Ended => return Poll::Ready(None),
+                Phase::Begin(after) => {
+                    let after = *after;
+                    self.join(after);
+                    continue;
+                }
                 Phase::Joining(joining) => {
                     let (join, step) = ready!(joining.as_mut().poll(cx));
                     self.handle_step(join, step)
@@ -216,8 +235,11 @@ impl Subscriber {
     }
 
     fn join(&mut self, after: After) {
-        let encoding = Encoding::new(self.form, &self.policy);
-        self.phase = Phase::Joining(join(&self.hub, &self.selector, encoding, after));
+        let seat = Seat {
+            encoding: Encoding::new(self.form, &self.policy),
+            shard: self.shard.clone(),
+        };
+        self.phase = Phase::Joining(join(&self.hub, &self.selector, seat, after));
     }
 
     fn handle_step(
@@ -432,12 +454,12 @@ impl Subscriber {
     }
 }
 
-fn join(hub: &Hub, selector: &Selector, encoding: Encoding, after: After) -> Joining {
+fn join(hub: &Hub, selector: &Selector, seat: Seat, after: After) -> Joining {
     next_step(Join::new(
         hub.store().clone(),
         hub.feed().clone(),
         selector.clone(),
-        encoding,
+        seat,
         after,
         hub.config().page,
     ))

@@ -40,6 +40,19 @@ impl HubBody {
         Self(Kind::Events(Box::new(body)))
     }
 
+    /// Is this an event stream?
+    pub(crate) const fn is_events(&self) -> bool {
+        matches!(self.0, Kind::Events(_))
+    }
+
+    /// The event stream, if this is one.
+    pub(crate) fn into_events(self) -> Result<Box<EventBody>, Self> {
+        match self.0 {
+            Kind::Events(body) => Ok(body),
+            other => Err(Self(other)),
+        }
+    }
+
     pub(crate) fn headless() -> Self {
         Self(Kind::Headless)
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use backpressure::ShardHandle;
 use bytes::Bytes;
 use http_body::Frame;
 use session_proto::{Beat, Heartbeat};
@@ -69,6 +70,11 @@ impl EventBody {
         }
     }
 
+    /// See [`Subscriber::set_shard`].
+    pub(crate) fn set_shard(&mut self, shard: ShardHandle) {
+        self.subscriber.set_shard(shard);
+    }
+
     fn sent(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.heartbeat.on_sent(self.started.elapsed());
         Poll::Ready(Some(Ok(Frame::data(bytes))))
@@ -86,7 +92,9 @@ impl EventBody {
                 return Poll::Pending;
             };
             let deadline = self.started + due;
-            if self.timer.deadline() != deadline {
+            // Every event puts the heartbeat off. A timer that is early is set again when it fires,
+            // which costs less than to set it with every event.
+            if self.timer.is_elapsed() || self.timer.deadline() > deadline {
                 self.timer.as_mut().reset(deadline);
             }
             std::task::ready!(self.timer.as_mut().poll(cx));

@@ -1,6 +1,9 @@
 //! A listener for the hub: HTTP/1.1 in plain text.
 
-use std::convert::Infallible;
+mod connection;
+mod raw;
+mod shard;
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -8,23 +11,17 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use self::shard::Shards;
 use crate::http::HubBody;
 use crate::hub::Hub;
-use crate::progress::WriteProgress;
 
 /// How long connections have to end once the hub closes; what is left then is cut.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// How long a client may take to send a request head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The most that hyper buffers for one connection in either direction, unless one chunk of events
 /// is larger. It bounds what a slow subscriber holds beyond the hub's own log.
@@ -41,6 +38,7 @@ pub type Pages = dyn Fn(&Request<Incoming>, &Hub) -> Option<Response<HubBody>> +
 pub struct Server {
     hub: Hub,
     pages: Option<Arc<Pages>>,
+    fast: bool,
 }
 
 impl fmt::Debug for Server {
@@ -55,7 +53,11 @@ impl Server {
     /// A server for this hub.
     #[must_use]
     pub fn new(hub: Hub) -> Self {
-        Self { hub, pages: None }
+        Self {
+            hub,
+            pages: None,
+            fast: true,
+        }
     }
 
     /// Serves what `pages` answers before the hub's own paths. The hub's access rule is applied
@@ -69,6 +71,15 @@ impl Server {
         self
     }
 
+    /// Whether event streams over HTTP/1 in plain text get a socket of their own instead of staying
+    /// with hyper, which is the default: it takes less memory and time, and nothing else differs but
+    /// that such a stream ends with its connection.
+    #[must_use]
+    pub const fn fast_path(mut self, fast: bool) -> Self {
+        self.fast = fast;
+        self
+    }
+
     /// Serves connections until `shutdown` completes, then closes the hub and gives connections
     /// five seconds to end.
     ///
@@ -78,6 +89,9 @@ impl Server {
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let (closing, closed) = watch::channel(());
         let mut connections = JoinSet::new();
+        let mut workers = JoinSet::new();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = self.fast.then(|| Shards::start(cores, &mut workers));
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {
@@ -85,10 +99,11 @@ impl Server {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         prepare(&stream);
-                        connections.spawn(connection(
+                        connections.spawn(connection::plain(
                             stream,
                             self.hub.clone(),
                             self.pages.clone(),
+                            shards.clone(),
                             closed.clone(),
                         ));
                     }
@@ -111,38 +126,8 @@ impl Server {
                 "cut connections that did not end in time"
             );
             connections.shutdown().await;
+            workers.shutdown().await;
         }
-    }
-}
-
-async fn connection(
-    stream: TcpStream,
-    hub: Hub,
-    pages: Option<Arc<Pages>>,
-    mut closed: watch::Receiver<()>,
-) {
-    let patience = hub.config().heartbeat * 2;
-    let io = TokioIo::new(WriteProgress::new(stream, patience));
-    let service = service_fn(move |request| {
-        let (hub, pages) = (hub.clone(), pages.clone());
-        async move { Ok::<_, Infallible>(answer(&hub, pages.as_deref(), request).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(CONNECTION_BUFFER)
-        .serve_connection(io, service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = &mut connection => result,
-        _ = closed.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection was cut");
     }
 }
 

@@ -1,0 +1,4 @@
+//! The listener over real sockets: with hyper's body and on the fast path, clients see the same.
+
+mod paths;
+mod support;

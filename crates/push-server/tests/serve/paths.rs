@@ -1,0 +1,227 @@
+//! Cases that are run on both paths.
+
+use std::time::Duration;
+
+use push_server::HubConfig;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::{Instant, sleep};
+
+use crate::support::*;
+
+const GET: &str = "GET /events?topic=demo HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+async fn both(case: impl AsyncFn(&Served, bool)) {
+    for fast in [false, true] {
+        let served = Served::start(HubConfig::new(), fast).await;
+        case(&served, fast).await;
+        served.stop().await;
+    }
+}
+
+/// What a client is told apart from how its bytes are framed.
+fn fields(head: &str) -> Vec<&str> {
+    let lines = head.split("\r\n").filter(|line| {
+        !["date:", "connection:", "transfer-encoding:"]
+            .iter()
+            .any(|name| line.to_ascii_lowercase().starts_with(name))
+    });
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort_unstable();
+    lines
+}
+
+async fn live(client: &mut Client) -> String {
+    client.until("$ready").await
+}
+
+async fn until_sessions(served: &Served, sessions: usize) {
+    let start = Instant::now();
+    while served.hub.subscriptions() != sessions {
+        assert!(start.elapsed() < PATIENCE, "{}", served.hub.subscriptions());
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_head_and_the_same_events() {
+    let mut heads = Vec::new();
+    for fast in [false, true] {
+        let served = Served::start(HubConfig::new(), fast).await;
+        let mut client = served.send(GET).await;
+        let opening = live(&mut client).await;
+        let (head, body) = opening.split_once("\r\n\r\n").unwrap();
+        assert!(body.contains("retry: "), "{body}");
+        assert_eq!(head.contains("connection: close"), fast, "{head}");
+        assert_eq!(head.contains("transfer-encoding: chunked"), !fast, "{head}");
+        assert!(head.to_ascii_lowercase().contains("\r\ndate: "), "{head}");
+        heads.push(fields(head).join("\n"));
+        for n in 0..100 {
+            served.publish("demo", &format!("event {n}.")).await;
+        }
+        let mut received = client.until("event 99.").await;
+        for n in 0..100 {
+            let (_, after) = received.split_once(&format!("data: event {n}.\n")).unwrap();
+            received = after.to_owned();
+        }
+        served.stop().await;
+    }
+    assert_eq!(heads[0], heads[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_is_noticed_without_an_event() {
+    both(async |served, _| {
+        let mut client = served.send(GET).await;
+        live(&mut client).await;
+        assert_eq!(served.hub.subscriptions(), 1);
+        drop(client);
+        until_sessions(served, 0).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_its_writing_half_is_gone() {
+    both(async |served, _| {
+        let mut client = served.send(GET).await;
+        live(&mut client).await;
+        client.socket.shutdown().await.unwrap();
+        until_sessions(served, 0).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_behind_the_request_do_no_harm() {
+    both(async |served, _| {
+        let mut client = served.send(&format!("{GET}{GET}")).await;
+        live(&mut client).await;
+        client.write("more").await;
+        served.publish("demo", "one").await;
+        client.until("data: one\n").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_1_0_gets_a_stream_without_chunks() {
+    both(async |served, _| {
+        let request = "GET /events?topic=demo HTTP/1.0\r\nhost: localhost\r\n\r\n";
+        let mut client = served.send(request).await;
+        let opening = live(&mut client).await;
+        assert!(!opening.contains("transfer-encoding"), "{opening}");
+        served.publish("demo", "one").await;
+        let received = client.until("data: one\n").await;
+        assert!(!received.contains("\r\n"), "{received}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_may_follow_other_answers_on_its_connection() {
+    both(async |served, _| {
+        let post =
+            "POST /events?topic=other HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\r\nx";
+        let head = "HEAD /events?topic=demo HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let refused = "GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let mut client = served.send(&format!("{post}{head}{refused}{GET}")).await;
+        let all = live(&mut client).await;
+        let statuses: Vec<_> = all.matches("HTTP/1.1 ").collect();
+        assert_eq!(statuses.len(), 4, "{all}");
+        assert!(
+            all.contains("\"duplicate\":false") && all.contains("topic_missing"),
+            "{all}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_fast_path_does_not_know_stays_with_hyper() {
+    both(async |served, _| {
+        for field in ["expect: 100-continue", "content-length: 0"] {
+            let request = GET.replace("\r\n\r\n", &format!("\r\n{field}\r\n\r\n"));
+            let mut client = served.send(&request).await;
+            let opening = live(&mut client).await;
+            assert!(opening.contains("transfer-encoding: chunked"), "{opening}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_closes_tells_its_clients_when_to_come_back() {
+    for fast in [false, true] {
+        let served = Served::start(HubConfig::new(), fast).await;
+        let mut client = served.send(GET).await;
+        live(&mut client).await;
+        let stopping = tokio::spawn(served.stop());
+        let (rest, end) = client.rest().await;
+        assert!(rest.contains("retry: "), "{rest}");
+        assert_eq!(end, End::Closed);
+        drop(client);
+        stopping.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_cut_does_not_look_like_one_that_ended() {
+    both(async |served, fast| {
+        let mut client = served.send(GET).await;
+        live(&mut client).await;
+        served.hub.drop_connections();
+        let (rest, end) = client.rest().await;
+        assert!(!rest.ends_with("0\r\n\r\n"), "{rest}");
+        assert_eq!(end == End::Reset, fast);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_is_cut_after_two_heartbeats() {
+    for fast in [false, true] {
+        let mut config = HubConfig::new();
+        config.heartbeat(Duration::from_millis(300)).unwrap();
+        let served = Served::start(config, fast).await;
+        let mut stalled = served.send(GET).await;
+        live(&mut stalled).await;
+        let large = "x".repeat(1 << 20);
+        let start = Instant::now();
+        while served.hub.subscriptions() > 0 {
+            served.publish("demo", &large).await;
+            sleep(Duration::from_millis(20)).await;
+            assert!(start.elapsed() < PATIENCE, "it is still there");
+        }
+        assert!(start.elapsed() > Duration::from_millis(500));
+        served.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_get_every_event_in_order() {
+    both(async |served, _| {
+        let mut clients = Vec::new();
+        for _ in 0..50 {
+            let mut client = served.send(GET).await;
+            live(&mut client).await;
+            clients.push(client);
+        }
+        let reading = clients.into_iter().map(|mut client| {
+            tokio::spawn(async move {
+                let all = client.until("data: 499\n").await;
+                let numbers = all.lines().filter_map(|line| line.strip_prefix("data: "));
+                // The data of `$ready` is no number.
+                let numbers: Vec<u32> = numbers.filter_map(|text| text.parse().ok()).collect();
+                assert_eq!(numbers, (0..500).collect::<Vec<_>>());
+            })
+        });
+        let reading: Vec<_> = reading.collect();
+        for n in 0..500 {
+            served.publish("demo", &n.to_string()).await;
+        }
+        for reader in reading {
+            reader.await.unwrap();
+        }
+    })
+    .await;
+}

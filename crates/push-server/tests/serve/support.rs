@@ -1,0 +1,123 @@
+//! A served hub, and a client that shows every byte.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use push_server::{Hub, HubConfig, Server};
+use replay_store::{AnyStore, Append, Clock, Epoch, MemoryConfig, MemoryStore, Topic};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Served {
+    pub(crate) hub: Hub,
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+}
+
+impl Served {
+    pub(crate) async fn start(config: HubConfig, fast: bool) -> Self {
+        let clock = Clock::new(|| 1_790_000_000_000);
+        let store = MemoryStore::new(MemoryConfig::default(), Epoch(0xe), clock);
+        let hub = Hub::start(config, AnyStore::new(store)).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = Server::new(hub.clone()).fast_path(fast);
+        let serving = tokio::spawn(server.serve(listener, async {
+            let _stopped = stopped.await;
+        }));
+        Self {
+            hub,
+            address,
+            stop: Some(stop),
+            serving,
+        }
+    }
+
+    pub(crate) async fn publish(&self, topic: &str, data: &str) {
+        let event = Append::new(Topic::new(topic).unwrap(), data.to_owned());
+        self.hub.publish(event).await.unwrap();
+    }
+
+    pub(crate) async fn stop(mut self) {
+        drop(self.stop.take());
+        timeout(PATIENCE, self.serving).await.unwrap().unwrap();
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        Client {
+            socket: TcpStream::connect(self.address).await.unwrap(),
+            received: Vec::new(),
+        }
+    }
+
+    /// A client that has sent this.
+    pub(crate) async fn send(&self, request: &str) -> Client {
+        let mut client = self.connect().await;
+        client.write(request).await;
+        client
+    }
+}
+
+pub(crate) struct Client {
+    pub(crate) socket: TcpStream,
+    received: Vec<u8>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum End {
+    Closed,
+    Reset,
+}
+
+impl Client {
+    pub(crate) async fn write(&mut self, text: &str) {
+        self.socket.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until this text has come; everything that came since the last call.
+    pub(crate) async fn until(&mut self, text: &str) -> String {
+        let found = timeout(PATIENCE, async {
+            loop {
+                let so_far = String::from_utf8_lossy(&self.received).into_owned();
+                if so_far.contains(text) {
+                    return so_far;
+                }
+                let read = self.socket.read_buf(&mut self.received).await.unwrap();
+                assert_ne!(read, 0, "the end came before {text:?}: {so_far}");
+            }
+        });
+        let found = found.await.unwrap_or_else(|_| {
+            panic!(
+                "no {text:?} in {:?}",
+                String::from_utf8_lossy(&self.received)
+            )
+        });
+        self.received.clear();
+        found
+    }
+
+    /// Reads to the end; everything that came since the last call.
+    pub(crate) async fn rest(&mut self) -> (String, End) {
+        timeout(PATIENCE, async {
+            let end = loop {
+                match self.socket.read_buf(&mut self.received).await {
+                    Ok(0) => break End::Closed,
+                    Ok(_) => {}
+                    Err(_) => break End::Reset,
+                }
+            };
+            let rest = String::from_utf8_lossy(&self.received).into_owned();
+            (rest, end)
+        })
+        .await
+        .expect("the connection ends")
+    }
+}
