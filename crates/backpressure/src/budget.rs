@@ -1,6 +1,7 @@
 //! One bound over the memory of many logs.
 
 use core::fmt;
+use core::time::Duration;
 
 use crate::log::Shared;
 use crate::sync::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering};
@@ -76,6 +77,18 @@ impl Budget {
     #[must_use]
     pub fn memory(&self) -> usize {
         self.shared.memory.load(Ordering::Relaxed)
+    }
+
+    /// It is `now`: has every log of this budget evict the events that have reached its
+    /// [`max_age`](crate::LogConfig::max_age). Looks only at logs that hold events, and wakes nobody.
+    ///
+    /// Call it every now and then, for instance once a second.
+    pub fn handle_timeout(&self, now: Duration) {
+        let mut users = self.users();
+        users.logs.retain(|log| {
+            log.handle_timeout(now);
+            !log.leave_if_empty()
+        });
     }
 
     /// A log's memory has changed. Called under its lock, so the sum counts every log at one moment

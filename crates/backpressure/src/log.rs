@@ -7,11 +7,11 @@ use core::task::Waker;
 use core::time::Duration;
 
 use crate::admission::Blocking;
-use crate::segment::FIRST_CAPACITY;
+use crate::segment::{FIRST_CAPACITY, LAST_CAPACITY};
 use crate::shard::ShardHandle;
-use crate::sync::{Arc, Mutex, MutexGuard};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::tail::Tail;
-use crate::waiters::{Due, Waiters, Wakers};
+use crate::waiters::{Armed, Due, Waiters, Wakers};
 use crate::{Admission, Budget, Lag, Reader};
 
 /// Bounds of what a log keeps in memory for readers that are behind.
@@ -26,15 +26,18 @@ use crate::{Admission, Budget, Lag, Reader};
 pub struct LogConfig {
     pub(crate) max_bytes: usize,
     pub(crate) max_events: usize,
+    /// In nanoseconds; `u64::MAX` for no bound.
+    pub(crate) max_age: u64,
 }
 
 impl LogConfig {
     /// How many bytes of memory the tail may take, its indexes included. Default 8 MiB.
     ///
-    /// Whole segments are evicted, oldest first, to keep to it. A segment grows to an eighth of this
-    /// bound, but to no less than 1 KiB and no more than 64 KiB; a larger event has a segment of its
-    /// own. The newest segment stays, so the worst case is this bound and one segment: its buffer, a
-    /// copy of it that readers share, and 16 bytes an event (at most 4,096 events).
+    /// Whole segments are evicted, oldest first, to keep to it. A segment starts at 1 KiB and doubles
+    /// to at most an eighth of this bound, but to no less than 1 KiB and no more than 64 KiB; a larger
+    /// event has a segment of its own. The newest segment stays, so the worst case is this bound and
+    /// one segment: its buffer, a copy of it that readers share, and its index, which takes 32 bytes an
+    /// event (at most 4,096 events) or a quarter of the buffer, whichever is more.
     pub const fn max_bytes(&mut self, bytes: usize) -> &mut Self {
         self.max_bytes = bytes;
         self
@@ -46,12 +49,25 @@ impl LogConfig {
         self
     }
 
+    /// How long the tail keeps an event, whether it was read or not. Default: no bound.
+    ///
+    /// Whole segments are evicted, oldest first, once the oldest event in them is this old, by the
+    /// times of [`Log::append_at`] and [`Log::handle_timeout`]. A segment takes events for an eighth of
+    /// this time, so an event stays for at least seven eighths of it.
+    pub const fn max_age(&mut self, age: Duration) -> &mut Self {
+        let nanos = age.as_nanos();
+        self.max_age = if nanos < u64::MAX as u128 {
+            nanos as u64
+        } else {
+            u64::MAX
+        };
+        self
+    }
+
     /// The bytes and the events of one segment, so small that evicting a whole one is no great step.
     pub(crate) fn segment_bounds(&self) -> (usize, usize) {
-        (
-            (self.max_bytes / 8).clamp(FIRST_CAPACITY, 64 << 10),
-            (self.max_events / 8).clamp(1, 4096),
-        )
+        let bytes = (self.max_bytes / 8).clamp(FIRST_CAPACITY, LAST_CAPACITY);
+        (1 << bytes.ilog2(), (self.max_events / 8).clamp(1, 4096))
     }
 }
 
@@ -60,6 +76,7 @@ impl Default for LogConfig {
         Self {
             max_bytes: 8 << 20,
             max_events: 100_000,
+            max_age: u64::MAX,
         }
     }
 }
@@ -76,21 +93,25 @@ impl Default for LogConfig {
 /// count as one), and 64 for each reader.
 /// What readers are behind on is bounded by [`LogConfig`]. What they have taken out is theirs: a
 /// [`Chunk`](crate::Chunk) keeps the segment it was cut from in memory while it lives.
-#[derive(Clone)]
 pub struct Log {
-    owner: Arc<Owner>,
+    shared: Arc<Shared>,
 }
-
-/// Closes the log when the last writing end is gone.
-struct Owner(Arc<Shared>);
 
 /// What the writing end and the readers have in common.
 ///
 /// Nothing but this crate's own code runs while the lock is held: wakers are cloned, called and
 /// dropped outside, since each of these may run a task that uses the same log.
 pub(crate) struct Shared {
+    /// The events before the head, or `CLOSED`: so much of the state as a reader at the head needs to
+    /// know that there is nothing for it. Changed under the lock only.
+    head: AtomicU64,
+    /// How many writing ends there are.
+    writers: AtomicUsize,
     state: Mutex<State>,
 }
+
+/// In the place of a head that no reader is at.
+const CLOSED: u64 = u64::MAX;
 
 pub(crate) struct State {
     pub(crate) tail: Tail,
@@ -132,31 +153,80 @@ impl Log {
             entered: false,
             closed: false,
         };
+        let shared = Shared {
+            head: AtomicU64::new(state.tail.head().events),
+            writers: AtomicUsize::new(1),
+            state: Mutex::new(state),
+        };
         Self {
-            owner: Arc::new(Owner(Arc::new(Shared {
-                state: Mutex::new(state),
-            }))),
+            shared: Arc::new(shared),
         }
     }
 
     /// Appends one event in its encoded form. Wakes nobody: see [`wake`](Self::wake).
     ///
-    /// Does nothing if the log is closed.
+    /// Does nothing if the log is closed. It takes the same few steps for any number of readers, and
+    /// allocates only for events larger than a segment and where the log has no segment yet that it
+    /// or another log has used before.
     ///
     /// # Panics
     ///
     /// If `seq` is not above that of the event before, and not above what the log was created with.
     pub fn append(&self, seq: u64, encoded: &[u8]) {
+        self.append_at(seq, encoded, Duration::ZERO);
+    }
+
+    /// Like [`append`](Self::append) for a log with a [`max_age`](LogConfig::max_age): it is `now`, how
+    /// long it is since any moment that the caller chose.
+    ///
+    /// A time before the latest that the log was told counts as that one.
+    ///
+    /// # Panics
+    ///
+    /// As [`append`](Self::append).
+    pub fn append_at(&self, seq: u64, encoded: &[u8], now: Duration) {
+        if let Some(state) = self.lock_and_append(seq, encoded, now) {
+            self.unlock_and_enforce(state);
+        }
+    }
+
+    /// [Appends](Self::append) one event and [wakes](Self::wake), for less than what both take. Only for
+    /// a log that is read without a watermark.
+    ///
+    /// # Panics
+    ///
+    /// As [`append`](Self::append).
+    pub fn publish(&self, seq: u64, encoded: &[u8]) {
+        let Some(mut state) = self.lock_and_append(seq, encoded, Duration::ZERO) else {
+            return;
+        };
+        let armed = state.waiters.take_armed();
+        self.unlock_and_enforce(state);
+        if !armed.is_empty() {
+            let state = self.shared().lock();
+            Shared::wake_armed(self.shared(), state, armed);
+        }
+    }
+
+    /// `None` if the log is closed.
+    fn lock_and_append(&self, seq: u64, encoded: &[u8], now: Duration) -> Option<Locked<'_>> {
         let mut state = self.shared().lock();
         if state.closed {
-            return;
+            return None;
         }
         let head = state.tail.head().seq;
         if seq <= head {
             drop(state);
             panic!("seq {seq} was appended to a log whose head is {head}: seqs must increase");
         }
+        state.tail.handle_timeout(now);
         state.tail.append(seq, encoded);
+        let head = state.tail.head().events;
+        self.shared().head.store(head, Ordering::Release);
+        Some(state)
+    }
+
+    fn unlock_and_enforce(&self, mut state: Locked<'_>) {
         let Some(budget) = &state.budget else { return };
         let budget = budget.clone();
         let enters = state.tail.memory() > 0 && !replace(&mut state.entered, true);
@@ -214,6 +284,21 @@ impl Log {
         self.shared().memory()
     }
 
+    /// When to call [`handle_timeout`](Self::handle_timeout) next: when the oldest event in memory
+    /// reaches the [`max_age`](LogConfig::max_age). `None` if there is no event or no such bound.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.shared().lock().tail.poll_timeout()
+    }
+
+    /// It is `now`: evicts the events that have reached the [`max_age`](LogConfig::max_age). For many
+    /// logs see [`Budget::handle_timeout`].
+    ///
+    /// Wakes nobody, like [`evict_to`](Self::evict_to).
+    pub fn handle_timeout(&self, now: Duration) {
+        self.shared().handle_timeout(now);
+    }
+
     /// Evicts the oldest segments, all of them if need be, until the tail takes at most `max_bytes`
     /// of memory. For a bound over several logs.
     ///
@@ -230,8 +315,27 @@ impl Log {
         Shared::close(self.shared());
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.owner.0
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Clone for Log {
+    fn clone(&self) -> Self {
+        // Only the count itself matters: whoever clones has a writing end, so it is not zero.
+        self.shared.writers.fetch_add(1, Ordering::Relaxed);
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // The lock in `close` orders what the other writing ends did before it.
+        if self.shared.writers.fetch_sub(1, Ordering::Relaxed) == 1 {
+            Shared::close(&self.shared);
+        }
     }
 }
 
@@ -280,12 +384,6 @@ impl Drop for Locked<'_> {
     }
 }
 
-impl Drop for Owner {
-    fn drop(&mut self) {
-        Shared::close(&self.0);
-    }
-}
-
 impl Shared {
     /// Locks the state.
     ///
@@ -295,8 +393,21 @@ impl Shared {
         Locked(self.state.lock().unwrap_or_else(|poisoned| {
             let mut state = poisoned.into_inner();
             state.closed = true;
+            self.head.store(CLOSED, Ordering::Release);
             state
         }))
+    }
+
+    /// Whether a reader with so many events before it has read everything, and the log is open.
+    ///
+    /// Takes no lock. A reader that took a watermark or was woken sees every event that was appended
+    /// before; other than that, one that is appended at this moment may be seen or not.
+    pub(crate) fn is_head(&self, events: u64) -> bool {
+        self.head.load(Ordering::Acquire) == events
+    }
+
+    pub(crate) fn handle_timeout(&self, now: Duration) {
+        self.lock().tail.handle_timeout(now);
     }
 
     pub(crate) fn memory(&self) -> usize {
@@ -323,7 +434,11 @@ impl Shared {
 
     fn wake(this: &Arc<Self>) {
         let mut state = this.lock();
-        let mut armed = state.waiters.take_armed();
+        let armed = state.waiters.take_armed();
+        Self::wake_armed(this, state, armed);
+    }
+
+    fn wake_armed<'a>(this: &'a Arc<Self>, mut state: Locked<'a>, mut armed: Armed) {
         while let Some(due) = state.waiters.next_due(&mut armed) {
             drop(state);
             match due {
@@ -342,6 +457,7 @@ impl Shared {
     fn close(this: &Arc<Self>) {
         let mut state = this.lock();
         state.closed = true;
+        this.head.store(CLOSED, Ordering::Release);
         state.tail.evict_to(0);
         let publishers = state.release_all();
         state.settle();

@@ -11,7 +11,7 @@ use crate::merge::Batch;
 use crate::shard::ShardHandle;
 use crate::sync::Arc;
 use crate::waiters::WaiterId;
-use crate::{Chunks, Lag, ReadError};
+use crate::{Chunks, Lag, ReadError, ReaderBuf};
 
 /// Whole events, one after another, as they were appended.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,6 +73,9 @@ impl Reader {
     ///
     /// As for [`read`](Self::read).
     pub fn read_through(&mut self, seq: u64, max_bytes: usize) -> Result<Option<Chunk>, ReadError> {
+        if self.is_at_head() {
+            return Ok(None);
+        }
         self.advance(|state, cursor| {
             if state.closed {
                 return Err(ReadError::Closed);
@@ -87,6 +90,9 @@ impl Reader {
     ///
     /// As for [`read`](Self::read).
     pub fn peek(&self) -> Result<Option<u64>, ReadError> {
+        if self.is_at_head() {
+            return Ok(None);
+        }
         let state = self.log.lock();
         if state.closed {
             return Err(ReadError::Closed);
@@ -133,12 +139,18 @@ impl Reader {
     /// How far this reader is behind the head, also if it was evicted or the log was closed.
     #[must_use]
     pub fn lag(&self) -> Lag {
+        if self.is_at_head() {
+            return Lag::ZERO;
+        }
         self.cursor.lag(self.log.lock().tail.head())
     }
 
     /// Whether nothing unread was evicted, and the log is open.
     #[must_use]
     pub fn is_intact(&self) -> bool {
+        if self.is_at_head() {
+            return true;
+        }
         let state = self.log.lock();
         !state.closed && state.tail.is_intact(self.cursor)
     }
@@ -191,6 +203,12 @@ impl Reader {
         Chunks::new(self, max_bytes)
     }
 
+    /// This reader as [`bytes::Buf`], for writes that end anywhere in an event.
+    #[must_use]
+    pub fn into_buf(self) -> ReaderBuf {
+        ReaderBuf::new(self)
+    }
+
     /// Whether publishers that ask for [admission](crate::Log::admit) wait for this reader. By default
     /// they do not.
     pub fn set_blocking(&mut self, blocking: bool) {
@@ -210,12 +228,49 @@ impl Reader {
         released.into_iter().for_each(Waker::wake);
     }
 
+    /// Without a lock, and so that a reader at the head of a busy log does not hold up its writer.
+    fn is_at_head(&self) -> bool {
+        self.log.is_head(self.cursor.events)
+    }
+
     pub(crate) fn arm(&self, waker: &Waker) {
         let waker = waker.clone();
         let mut state = self.log.lock();
         let replaced = state.waiters.arm(self.waiter, waker);
         drop(state);
         drop(replaced);
+    }
+
+    /// The next events as [`read_through`](Self::read_through) takes them, and the place after them.
+    pub(crate) fn look(
+        &self,
+        seq: u64,
+        max_bytes: usize,
+    ) -> Result<Option<(Bytes, Mark)>, ReadError> {
+        if self.is_at_head() {
+            return Ok(None);
+        }
+        let mut state = self.log.lock();
+        if state.closed {
+            return Err(ReadError::Closed);
+        }
+        state.tail.look(self.cursor, seq, max_bytes)
+    }
+
+    /// See [`Tail::marks_around`](crate::tail::Tail::marks_around).
+    pub(crate) fn marks_around(&self, bytes: u64) -> Option<(Mark, Option<Mark>)> {
+        self.log.lock().tail.marks_around(self.cursor, bytes)
+    }
+
+    pub(crate) const fn place(&self) -> Mark {
+        self.cursor
+    }
+
+    /// Goes to a later place that was had from the log.
+    pub(crate) fn move_to(&mut self, place: Mark) {
+        if place != self.cursor {
+            self.advance(|state, cursor| state.tail.advance(cursor, place));
+        }
     }
 
     pub(crate) fn check(&self, watermark: u64) -> Poll<Result<u64, ReadError>> {
@@ -242,7 +297,7 @@ impl Reader {
     }
 
     /// Changes the place of this reader, and releases publishers that waited for that.
-    fn advance<R>(&mut self, change: impl FnOnce(&mut State, &mut Mark) -> R) -> R {
+    pub(crate) fn advance<R>(&mut self, change: impl FnOnce(&mut State, &mut Mark) -> R) -> R {
         let mut state = self.log.lock();
         let before = self.cursor;
         let result = change(&mut state, &mut self.cursor);

@@ -1,7 +1,10 @@
 //! The events of a log that are still in memory, and where its readers are in them.
 
 use core::mem::take;
+use core::time::Duration;
 use std::collections::VecDeque;
+
+use bytes::Bytes;
 
 use crate::mark::Mark;
 use crate::merge::Batch;
@@ -18,12 +21,19 @@ pub(crate) struct Tail {
     config: LogConfig,
     head: Mark,
     /// The segments before the newest one, all sealed.
-    older: VecDeque<Segment>,
+    older: VecDeque<Box<Segment>>,
     older_memory: usize,
     /// The only segment that may be open. Boxed, since an idle log has none.
     newest: Option<Box<Segment>>,
     /// Readers that have read everything.
     at_head: usize,
+    /// The latest time that the log was told, in nanoseconds.
+    now: u64,
+}
+
+/// A time in nanoseconds; 584 years at most.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Where a reader's next event is.
@@ -45,6 +55,7 @@ impl Tail {
             older_memory: 0,
             newest: None,
             at_head: 0,
+            now: 0,
         }
     }
 
@@ -66,23 +77,48 @@ impl Tail {
             return;
         }
         let (max_bytes, max_events) = self.config.segment_bounds();
-        if let Some(mut full) = self
-            .newest
-            .take_if(|newest| !newest.has_room(encoded.len(), max_bytes, max_events))
-        {
+        let oldest = self.now.saturating_sub(self.config.max_age / 8);
+        if let Some(mut full) = self.newest.take_if(|newest| {
+            newest.since() < oldest || !newest.has_room(encoded.len(), max_bytes, max_events)
+        }) {
             full.seal();
+            full.trim();
             self.older_memory += full.memory();
-            self.older.push_back(*full);
+            self.older.push_back(full);
         }
-        let newest = self
-            .newest
-            .get_or_insert_with(|| Box::new(Segment::new(start)));
-        newest.push(seq, encoded, max_bytes);
+        let newest = self.newest.get_or_insert_with(|| {
+            let capacity = Segment::capacity_for(encoded.len(), max_bytes);
+            Segment::begin(start, self.now, capacity)
+        });
+        newest.reserve(encoded.len(), max_bytes);
+        newest.push(seq, encoded);
         newest.readers += take(&mut self.at_head);
         if encoded.len() > max_bytes {
             newest.seal();
         }
         self.evict_over_bounds();
+    }
+
+    /// It is `now`: evicts what is too old. An earlier time than before changes nothing.
+    pub(crate) fn handle_timeout(&mut self, now: Duration) {
+        self.now = self.now.max(nanos(now));
+        if self.expires_at().is_none_or(|at| self.now < at) {
+            return;
+        }
+        while self.expires_at().is_some_and(|at| at <= self.now) {
+            self.drop_front();
+        }
+        self.drop_read();
+    }
+
+    /// When the oldest events become too old.
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        self.expires_at().map(Duration::from_nanos)
+    }
+
+    fn expires_at(&self) -> Option<u64> {
+        let age = Some(self.config.max_age).filter(|age| *age < u64::MAX)?;
+        self.front().map(|front| front.since().saturating_add(age))
     }
 
     /// Puts a new reader at the head.
@@ -118,18 +154,48 @@ impl Tail {
         through: u64,
         max_bytes: usize,
     ) -> Result<Option<Chunk>, ReadError> {
-        let Some((at, run)) = self.next_run(*cursor, through, max_bytes)? else {
+        let Some((at, Run { range, end })) = self.next_run(*cursor, through, max_bytes)? else {
             return Ok(None);
         };
-        let events = cursor.lag(run.end).events as usize;
         let alone = self.segments() == 1;
-        let bytes = self.segment_mut(at).share(run.range, alone);
-        self.advance(cursor, run.end);
+        let segment = self.segment_mut(at);
+        let bytes = if at == 0 && segment.readers == 1 && segment.end() == end {
+            segment.share_last(range)
+        } else {
+            segment.share(range, alone)
+        };
+        let events = cursor.lag(end).events as usize;
+        self.advance(cursor, end);
         Ok(Some(Chunk {
             bytes,
-            last: cursor.seq,
+            last: end.seq,
             events,
         }))
+    }
+
+    /// The next events, shared, and the place after them, which the reader does not go to.
+    pub(crate) fn look(
+        &mut self,
+        cursor: Mark,
+        through: u64,
+        max_bytes: usize,
+    ) -> Result<Option<(Bytes, Mark)>, ReadError> {
+        let Some((at, run)) = self.next_run(cursor, through, max_bytes)? else {
+            return Ok(None);
+        };
+        let alone = self.segments() == 1;
+        let bytes = self.segment_mut(at).share(run.range, alone);
+        Ok(Some((bytes, run.end)))
+    }
+
+    /// The last place between two events that is no further than `bytes` from the log's beginning,
+    /// and the place after the event that follows, both in the segment of `cursor`. `None` if that
+    /// was evicted.
+    pub(crate) fn marks_around(&self, cursor: Mark, bytes: u64) -> Option<(Mark, Option<Mark>)> {
+        match self.place(cursor) {
+            Place::Segment(at) => Some(self.segment(at).marks_around(bytes)),
+            Place::Head | Place::Evicted => None,
+        }
     }
 
     /// Takes the next events by copying them to the end of `batch`, or finds that it is full.
@@ -207,6 +273,7 @@ impl Tail {
         let LogConfig {
             max_bytes,
             max_events,
+            ..
         } = self.config;
         while self.segments() > 1
             && (self.memory() > max_bytes || self.held().events > max_events as u64)
@@ -224,11 +291,14 @@ impl Tail {
     }
 
     fn drop_front(&mut self) {
-        match self.older.pop_front() {
-            Some(front) => self.older_memory -= front.memory(),
-            None => self.newest = None,
+        if let Some(front) = self.older.pop_front() {
+            self.older_memory -= front.memory();
+            front.end_of_use();
+        } else if let Some(front) = self.newest.take() {
+            front.end_of_use();
         }
-        if self.older.is_empty() {
+        // A log without segments holds nothing, and one of few no list for many.
+        if self.older.is_empty() && (self.newest.is_none() || self.older.capacity() > FEW) {
             self.older = VecDeque::new();
         }
     }
@@ -249,7 +319,8 @@ impl Tail {
         }
     }
 
-    fn advance(&mut self, cursor: &mut Mark, to: Mark) {
+    /// Moves a reader.
+    pub(crate) fn advance(&mut self, cursor: &mut Mark, to: Mark) {
         self.leave(*cursor);
         *cursor = to;
         match self.place(to) {
@@ -302,7 +373,7 @@ impl Tail {
     }
 
     fn front(&self) -> Option<&Segment> {
-        self.older.front().or(self.newest.as_deref())
+        self.older.front().or(self.newest.as_ref()).map(|it| &**it)
     }
 
     fn is_empty(&self) -> bool {
@@ -316,16 +387,19 @@ impl Tail {
     fn segment(&self, at: usize) -> &Segment {
         self.older
             .get(at)
-            .or(self.newest.as_deref())
+            .or(self.newest.as_ref())
             .expect(IN_A_SEGMENT)
     }
 
     fn segment_mut(&mut self, at: usize) -> &mut Segment {
         self.older
             .get_mut(at)
-            .or(self.newest.as_deref_mut())
+            .or(self.newest.as_mut())
             .expect(IN_A_SEGMENT)
     }
 }
+
+/// As many segments as a list may be kept for while it is empty.
+const FEW: usize = 64;
 
 const IN_A_SEGMENT: &str = "an event between the start and the head is in a segment";

@@ -1,29 +1,27 @@
-//! What fan-out costs in memory: allocations an event, and bytes an idle log and a reader.
+//! What fan-out costs in memory: allocations an event, and bytes a log, a reader and one that stands
+//! still.
 //!
 //! Counted is the thread that a test runs on, and nothing that the test harness does beside it.
+#![cfg(not(loom))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Waker};
 
-use backpressure::{Log, LogConfig, Reader};
+use backpressure::{Log, LogConfig, ReadError, Reader, ReaderBuf};
+use bytes::Buf;
 
 struct Counting;
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
 thread_local! {
-    static COUNTED: Cell<bool> = const { Cell::new(false) };
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static HELD: Cell<isize> = const { Cell::new(0) };
 }
 
 fn count(allocations: u64, more: usize, less: usize) {
-    if COUNTED.get() {
-        ALLOCATIONS.fetch_add(allocations, Ordering::Relaxed);
-        HELD.fetch_add(more, Ordering::Relaxed);
-        HELD.fetch_sub(less, Ordering::Relaxed);
-    }
+    ALLOCATIONS.set(ALLOCATIONS.get() + allocations);
+    HELD.set(HELD.get() + more as isize - less as isize);
 }
 
 // SAFETY: every call is passed on to the system allocator as it came.
@@ -50,67 +48,130 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of 100 rounds of appending an event, waking all readers, and all of them reading it
-/// and going back to sleep. With `laggard` one more reader never reads, so events stay in the log.
-fn allocations(readers: usize, laggard: bool) -> u64 {
-    let log = Log::new(LogConfig::default(), 0);
-    let _laggard = laggard.then(|| log.subscribe());
-    let mut readers: Vec<_> = (0..readers).map(|_| log.subscribe()).collect();
-    let round = |seq: u64, readers: &mut [Reader]| {
-        log.append(seq, &[b'x'; 100]);
-        log.wake();
-        // Twice more, when nobody waits.
-        log.wake();
-        log.wake();
-        for reader in readers {
-            let chunk = reader.read(usize::MAX).expect("nothing is evicted");
-            assert_eq!(
-                chunk.map(|chunk| (chunk.last, chunk.events)),
-                Some((seq, 1))
-            );
-            assert!(
-                reader
-                    .poll_ready(&mut Context::from_waker(Waker::noop()))
-                    .is_pending()
-            );
-        }
-    };
-    // The vectors of the waiters grow to their size.
-    (1..=3).for_each(|seq| round(seq, &mut readers));
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    (4..=103).for_each(|seq| round(seq, &mut readers));
-    ALLOCATIONS.load(Ordering::Relaxed) - before
+/// All logs of a process share what they keep for later, so one test runs at a time.
+fn alone() -> impl Drop {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is allocated by `make` and still there after it.
-fn held<T>(make: impl FnOnce() -> T) -> (usize, T) {
-    let before = HELD.load(Ordering::Relaxed);
+/// How many allocations `f` makes.
+fn allocations(f: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    f();
+    ALLOCATIONS.get() - before
+}
+
+/// What `make` allocates and leaves allocated.
+fn held<T>(make: impl FnOnce() -> T) -> (isize, T) {
+    let before = HELD.get();
     let made = make();
-    (HELD.load(Ordering::Relaxed) - before, made)
+    (HELD.get() - before, made)
+}
+
+fn read(reader: &mut Reader) -> usize {
+    let mut events = 0;
+    while let Some(chunk) = reader.read(usize::MAX).expect("nothing is evicted") {
+        events += chunk.events;
+    }
+    events
+}
+
+fn arm(reader: &mut Reader) {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(reader.poll_ready(&mut cx).is_pending());
+}
+
+/// Allocations of 1,000 appends and of what readers do with them: all of them are woken, read the
+/// event and go back to sleep. With a laggard, one more reader stays `behind` events behind.
+fn steady(readers: usize, behind: usize, event: &[u8]) -> (u64, u64) {
+    let log = Log::new(LogConfig::default(), 0);
+    let mut laggard = log.subscribe();
+    let mut readers: Vec<_> = (0..readers).map(|_| log.subscribe()).collect();
+    let mut round = |seq: u64| {
+        let appending = allocations(|| {
+            log.append(seq, event);
+            log.wake();
+            // Once more, when nobody waits.
+            log.wake();
+        });
+        let reading = allocations(|| {
+            for reader in &mut readers {
+                assert_eq!(read(reader), 1);
+                arm(reader);
+            }
+            if seq > behind as u64 {
+                let chunk = laggard.read(0).expect("nothing is evicted");
+                assert_eq!(chunk.map(|chunk| chunk.events), Some(1));
+            }
+        });
+        (appending, reading)
+    };
+    // Vectors grow to their size, and every segment is used once.
+    (1..=2_000 + behind as u64).for_each(|seq| {
+        round(seq);
+    });
+    (0..1_000).fold((0, 0), |(appends, reads), seq| {
+        let (appending, reading) = round(seq + 2_001 + behind as u64);
+        (appends + appending, reads + reading)
+    })
 }
 
 #[test]
-fn memory_follows_the_events_and_not_the_readers() {
-    COUNTED.set(true);
-    for laggard in [false, true] {
-        let of_one = allocations(1, laggard);
-        assert!(of_one <= 500, "{of_one} allocations in 100 rounds");
-        for readers in [2, 10, 1000] {
-            assert!(
-                allocations(readers, laggard) <= of_one + 100,
-                "allocations grow with readers (laggard: {laggard})"
-            );
+fn an_append_allocates_nothing_in_the_steady_state() {
+    let _alone = alone();
+    for event in [&[b'x'; 100][..], &[b'x'; 1_000]] {
+        for readers in [0, 1, 2, 10, 1_000] {
+            assert_eq!(steady(readers, 0, event), (0, 0), "{readers} readers");
         }
-        assert_eq!(allocations(10, laggard), allocations(1000, laggard));
+        // A reader that is behind keeps segments open beside the others, who get copies of them.
+        for behind in [10, 3_000] {
+            let (appends, reads_of_one) = steady(1, behind, event);
+            assert_eq!(appends, 0, "{behind} behind");
+            assert!(
+                reads_of_one <= 3_000,
+                "{reads_of_one} with one {behind} behind"
+            );
+            for readers in [10, 1_000] {
+                let (appends, reads) = steady(readers, behind, event);
+                assert_eq!(appends, 0, "{readers} readers, one {behind} behind");
+                assert_eq!(
+                    reads, reads_of_one,
+                    "{readers} readers, one {behind} behind"
+                );
+            }
+        }
     }
+}
 
+#[test]
+fn a_log_without_readers_allocates_nothing() {
+    let _alone = alone();
+    let log = Log::new(LogConfig::default(), 0);
+    assert_eq!(
+        allocations(|| (1..=100).for_each(|seq| log.append(seq, &[0; 1_000]))),
+        0
+    );
+}
+
+#[test]
+fn an_idle_log_takes_256_bytes_and_a_reader_64() {
+    let _alone = alone();
     let (idle, log) = held(|| Log::new(LogConfig::default(), 0));
     assert!(idle <= 256, "an idle log takes {idle} bytes");
+    assert_eq!(size_of::<Log>(), size_of::<usize>());
+    assert!(size_of::<Reader>() <= 64, "{}", size_of::<Reader>());
+    assert!(size_of::<ReaderBuf>() <= 136, "{}", size_of::<ReaderBuf>());
 
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    (1..=100).for_each(|seq| log.append(seq, &[0; 1000]));
-    let unread = ALLOCATIONS.load(Ordering::Relaxed) - before;
-    assert_eq!(unread, 0, "a log without readers allocates");
+    // One reader, which has read and waits.
+    let (first, mut reader) = held(|| log.subscribe());
+    assert!(
+        first <= 128,
+        "the first reader takes {first} bytes of the log"
+    );
+    log.append(1, b"event");
+    assert_eq!(read(&mut reader), 1);
+    arm(&mut reader);
+    drop(reader);
 
     const READERS: usize = 1024;
     let mut readers = Vec::with_capacity(READERS);
@@ -120,29 +181,145 @@ fn memory_follows_the_events_and_not_the_readers() {
             log.append(seq, &[0; 1000]);
             log.wake();
             for reader in &mut readers {
-                while reader
-                    .read(usize::MAX)
-                    .expect("nothing is evicted")
-                    .is_some()
-                {}
-                assert!(
-                    reader
-                        .poll_ready(&mut Context::from_waker(Waker::noop()))
-                        .is_pending()
-                );
+                assert_eq!(read(reader), 1);
+                arm(reader);
             }
         }
     });
-    assert!(busy <= 64 * READERS, "{} bytes a reader", busy / READERS);
-
+    assert!(busy <= 64 * READERS as isize, "{busy} bytes");
     drop(readers);
-    let (left, log) = held(|| log);
-    assert_eq!(left, 0);
-    let before = HELD.load(Ordering::Relaxed);
-    drop(log);
-    assert_eq!(
-        before - HELD.load(Ordering::Relaxed),
-        idle,
-        "readers left memory behind"
+    let (end, ()) = held(|| drop(log));
+    assert_eq!(end, -idle, "readers left memory behind");
+}
+
+/// What all logs of a process together keep for later, at most.
+const POOL: isize = 1_250_000;
+
+#[test]
+fn nothing_is_held_when_every_reader_is_at_the_head() {
+    let _alone = alone();
+    const LOGS: isize = 10_000;
+    let mut logs: Vec<_> = (0..LOGS)
+        .map(|_| {
+            let log = Log::new(LogConfig::default(), 0);
+            let reader = log.subscribe();
+            (log, reader)
+        })
+        .collect();
+    let mut seq = 0;
+    let (left, ()) = held(|| {
+        for event in [&[b'x'; 64][..], &[b'x'; 2_000], &[b'x'; 70_000]] {
+            seq += 1;
+            for (log, reader) in &mut logs {
+                log.append(seq, event);
+                assert!(log.memory() > event.len());
+                assert_eq!(read(reader), 1);
+                assert_eq!(log.memory(), 0);
+            }
+        }
+    });
+    assert!(left <= 70_000, "{left} bytes are left of one event a log");
+    // All logs hold one event at the same time.
+    let (pending, ()) = held(|| {
+        seq += 1;
+        logs.iter().for_each(|(log, _)| log.append(seq, b"event"));
+    });
+    assert!(pending <= LOGS * 1_600, "{} bytes a log", pending / LOGS);
+    let (freed, ()) = held(|| {
+        for (_, reader) in &mut logs {
+            assert_eq!(read(reader), 1);
+        }
+    });
+    assert!(
+        pending + freed <= POOL,
+        "{} bytes are left",
+        pending + freed
     );
+}
+
+/// A reader in the middle of an event that is never written to its end, and others that read all.
+struct Stalled {
+    log: Log,
+    fast: Reader,
+    stalled: Vec<ReaderBuf>,
+    seq: u64,
+}
+
+const EVENT: [u8; 1_000] = [b'x'; 1_000];
+const MAX_BYTES: usize = 1 << 20;
+
+impl Stalled {
+    fn new(stalled: usize) -> Self {
+        let mut config = LogConfig::default();
+        config.max_bytes(MAX_BYTES);
+        let log = Log::new(config, 0);
+        let fast = log.subscribe();
+        let mut stalled: Vec<_> = (0..stalled).map(|_| log.subscribe().into_buf()).collect();
+        let mut seq = 0;
+        while seq < 60 {
+            seq += 1;
+            log.append(seq, &EVENT);
+        }
+        for buf in &mut stalled {
+            assert_eq!(buf.fill(u64::MAX, usize::MAX), Ok(true));
+            buf.advance(1);
+        }
+        Self {
+            log,
+            fast,
+            stalled,
+            seq,
+        }
+    }
+
+    /// Appends and reads so many events, and returns the most that was held meanwhile.
+    fn run(&mut self, events: usize, before: isize) -> isize {
+        let mut most = 0;
+        for _ in 0..events {
+            self.seq += 1;
+            self.log.append(self.seq, &EVENT);
+            most = most.max(HELD.get() - before);
+            assert!(read(&mut self.fast) > 0);
+        }
+        most
+    }
+}
+
+#[test]
+fn a_stalled_reader_costs_the_bound_at_most_and_then_one_segment_for_any_time() {
+    let _alone = alone();
+    let segment = 64 << 10;
+    let once = |stalled: usize| {
+        let before = HELD.get();
+        let mut it = Stalled::new(stalled);
+        let most = it.run(20 * MAX_BYTES / EVENT.len(), before);
+        let then = HELD.get() - before;
+        assert!(it.stalled.iter().all(|buf| !buf.get_ref().is_intact()));
+        let later = it.run(20 * MAX_BYTES / EVENT.len(), before);
+        // It can finish what it has begun, and is told about the rest.
+        for buf in &mut it.stalled {
+            buf.advance(buf.remaining());
+            assert_eq!(buf.fill(u64::MAX, usize::MAX), Err(ReadError::Evicted));
+        }
+        (most, then, later)
+    };
+    // The first time fills what the logs keep for later.
+    once(1);
+    let bound = MAX_BYTES as isize;
+    for stalled in [1, 1_000] {
+        let own = 300 + 250 * stalled as isize;
+        let (most, then, later) = once(stalled);
+        assert!(
+            most <= bound + 3 * segment + own,
+            "{most} bytes with {stalled} stalled"
+        );
+        assert!(
+            then <= segment + own,
+            "{then} bytes then, with {stalled} stalled"
+        );
+        assert!(
+            later <= 2 * segment + own,
+            "{later} bytes later, with {stalled} stalled"
+        );
+    }
 }

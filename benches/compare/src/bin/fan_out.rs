@@ -56,8 +56,7 @@ struct SegmentLog {
 impl FanOut for SegmentLog {
     fn publish(&mut self, event: &Bytes) {
         self.seq += 1;
-        self.log.append(self.seq, event);
-        self.log.wake();
+        self.log.publish(self.seq, event);
     }
 
     fn drain(&mut self) -> usize {
