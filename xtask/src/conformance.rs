@@ -9,7 +9,11 @@ use crate::{autobahn, tools};
 /// Runs one suite, all of it or the part that is worth waiting for, and says what its report should.
 type Suite = fn(&Workspace, bool) -> Result<String>;
 
-const SUITES: [(&str, Suite); 2] = [("sse", run_event_streams), ("ws", autobahn::run_websocket)];
+const SUITES: [(&str, Suite); 3] = [
+    ("sse", run_event_streams),
+    ("ws", autobahn::run_websocket),
+    ("wsproto", run_wsproto),
+];
 
 /// Runs the suites named, or all.
 ///
@@ -43,4 +47,13 @@ fn run_event_streams(workspace: &Workspace, _full: bool) -> Result<String> {
         run(workspace.cargo(arguments).envs(tools.clone()))?;
     }
     Ok(String::new())
+}
+
+fn run_wsproto(workspace: &Workspace, full: bool) -> Result<String> {
+    let tools = tools::install(workspace)?;
+    let cases = if full { 400_000 } else { 4000 };
+    let example = "run -q --release -p ws-proto --features deflate --example wsproto";
+    let arguments = format!("{example} -- {cases}");
+    run(workspace.cargo(&arguments).envs(tools))?;
+    Ok(format!("{cases} cases"))
 }

@@ -100,7 +100,8 @@ fn run() -> Result<()> {
     report.finish()
 }
 
-/// The suites of the crates named; of all, and then the event-stream vectors in Chromium too.
+/// The suites of the crates named; of all, and then also the event-stream vectors in Chromium and the
+/// comparison with wsproto.
 fn run_tests(
     workspace: &Workspace,
     names: &[&str],
@@ -109,7 +110,7 @@ fn run_tests(
 ) -> Result<()> {
     test::run_suites(workspace, names, harness, report)?;
     if names.is_empty() && harness.is_empty() {
-        conformance::run_suites(workspace, &["sse"], false, report)?;
+        conformance::run_suites(workspace, &["sse", "wsproto"], false, report)?;
     }
     Ok(())
 }
