@@ -210,13 +210,14 @@ fn nonsense(server: bool, deflate: Option<DeflateSide>, random: &mut Random) -> 
         if deflate.is_none() && random.below(20) > 0 {
             first &= 0xbf;
         }
-        let payload = match random.below(6) {
+        let payload = match random.below(7) {
             _ if first == 0x88 => {
                 let code = u16::try_from(998 + random.below(20)).unwrap_or(0);
                 [&code.to_be_bytes()[..], b"why"].concat()
             }
             0 => LAST_BLOCK.to_vec(),
             1 => vec![0x00],
+            3 => b"cut within \xf0\x9f\x8c".to_vec(),
             2 => {
                 let len = random.below(200);
                 random.bytes(len)
