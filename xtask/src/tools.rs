@@ -21,7 +21,7 @@ const PYTHON: &str = "aiohttp==3.14.5 httpx-sse==0.4.3 websockets==17.4 wsproto=
 pub(crate) const KOSOKU: &str = "kosoku==0.1.0";
 
 /// A command that works where the tests can run, and the Debian package that brings it.
-const SYSTEM: [(&str, &str); 8] = [
+const SYSTEM: [(&str, &str); 9] = [
     ("command -v cc && command -v make", "build-essential"),
     ("command -v git", "git"),
     ("command -v curl", "curl"),
@@ -30,10 +30,11 @@ const SYSTEM: [(&str, &str); 8] = [
     ("command -v npm", "npm"),
     ("command -v python3", "python3"),
     ("python3 -c 'import ensurepip, venv'", "python3-venv"),
+    ("command -v redis-server", "redis-server"),
 ];
 
 /// Where each tool is, as the environment variables that `testkit::tool` reads.
-pub(crate) type Tools = [(&'static str, PathBuf); 5];
+pub(crate) type Tools = [(&'static str, PathBuf); 6];
 
 /// Installs whatever is missing.
 ///
@@ -65,6 +66,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Tools> {
         ("TIDEGATE_TEST_NODE", find("node")?),
         ("TIDEGATE_TEST_NODE_MODULES", node.join("node_modules")),
         ("TIDEGATE_TEST_PYTHON", python),
+        ("TIDEGATE_TEST_REDIS_SERVER", find("redis-server")?),
     ];
     for (variable, path) in &tools {
         eprintln!("{variable}={}", path.display());

@@ -1,7 +1,9 @@
 //! Shared test code of this workspace; never published.
 
+mod redis;
 mod tool;
 
+pub use redis::{RedisServer, SYNCED};
 pub use tool::{Tool, tool};
 
 /// Every way of handing over `input` that a decoder test runs: whole, byte by byte, and cut in two

@@ -23,6 +23,8 @@ pub enum Tool {
     NodeModules,
     /// A Python whose packages include `aiohttp`, `httpx`, `httpx-sse`, `websockets` and `wsproto`.
     Python,
+    /// A Redis server of version 7.0 or later: see [`RedisServer`](crate::RedisServer).
+    RedisServer,
 }
 
 impl Tool {
@@ -34,6 +36,7 @@ impl Tool {
             Self::Node => "TIDEGATE_TEST_NODE",
             Self::NodeModules => "TIDEGATE_TEST_NODE_MODULES",
             Self::Python => "TIDEGATE_TEST_PYTHON",
+            Self::RedisServer => "TIDEGATE_TEST_REDIS_SERVER",
         }
     }
 
@@ -45,6 +48,7 @@ impl Tool {
             Self::Node => on_path("node"),
             Self::NodeModules => in_tools("node/node_modules"),
             Self::Python => in_tools("python/bin/python"),
+            Self::RedisServer => on_path("redis-server"),
         }
     }
 }
