@@ -2,3 +2,4 @@
 //! checked: a benchmark that decodes wrongly fails.
 
 pub mod sse;
+pub mod stores;

@@ -41,9 +41,68 @@ pub enum OpenError {
         /// What was found.
         detail: String,
     },
+    /// The write-ahead log beside the file is that of another one, which was there before; applying
+    /// it would ruin the file.
+    #[error("the file is a backup, and {path} is not its write-ahead log; move it away, and the -shm file beside it too", path = .path.display())]
+    ForeignLog {
+        /// The log.
+        path: PathBuf,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] io::Error),
     /// SQLite cannot open, read or write the file.
-    #[error("SQLite: {0}")]
+    #[error("SQLite: {0}; is there room on the disk, and may the file be written to?")]
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        match failed(&error) {
+            StoreError::Corrupt { detail } => Self::Corrupt {
+                detail: detail.as_ref().into(),
+            },
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// Why a backup could not be taken. The log itself is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// There is a file already; a backup replaces none.
+    #[error("{path} is there already; choose another path for the backup", path = .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The path is not UTF-8, which SQLite needs.
+    #[error("{path} is not UTF-8; choose another path for the backup", path = .path.display())]
+    NotUtf8 {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The log could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The backup could not be synced, or given its name.
+    #[error("cannot write {path}: {source}; is the folder there, and may it be written to?", path = .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// SQLite could not read the log or write the backup.
+    #[error("SQLite: {0}; is there room on the disk for the backup?")]
     Sqlite(#[from] rusqlite::Error),
+}
+
+/// The file contradicts itself, in a way that SQLite does not see.
+pub(crate) fn corrupt(detail: &str) -> rusqlite::Error {
+    let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    rusqlite::Error::SqliteFailure(error, Some(detail.to_owned()))
 }
 
 /// Nothing of the transaction took effect.

@@ -43,15 +43,21 @@
 
 #![forbid(unsafe_code)]
 
+mod backup;
+mod check;
 mod error;
+mod gate;
 mod log;
+mod queue;
 mod reader;
 mod retain;
 mod row;
 mod schema;
 mod store;
+mod table;
 mod topic;
 mod writer;
 
-pub use self::error::OpenError;
-pub use self::store::{SqliteConfig, SqliteStore};
+pub use self::backup::{Backup, backup};
+pub use self::error::{BackupError, OpenError};
+pub use self::store::{Check, SqliteConfig, SqliteStore};

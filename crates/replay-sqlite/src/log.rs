@@ -1,187 +1,242 @@
 //! One transaction of the writer: appends, trims, and the passing of time.
 
 use replay_store::{
-    Append, Appended, Capabilities, Epoch, Epochs, Event, Fingerprint, Position, Selector,
-    StoreError, Topic, plan_batch,
+    Append, Appended, Capabilities, Epoch, Epochs, Event, EventType, Fingerprint, KeyWindow,
+    Position, StoreError, Topic, plan_batch,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use crate::error::failed;
 use crate::retain::Bounds;
-use crate::row::{LogRow, int};
-use crate::{schema, topic};
+use crate::row::{LogRow, checksum, int};
+use crate::schema;
+use crate::table::TopicTable;
 
 /// Some 50 ms of work.
-const MAX_TRIMS: u32 = 4096;
+const MAX_TRIMS: u64 = 4096;
 
 /// The log within a write transaction. Nothing of it counts before the commit.
 pub(crate) struct Log<'c> {
     pub(crate) connection: &'c Connection,
     pub(crate) bounds: &'c Bounds,
+    pub(crate) table: &'c mut TopicTable,
     pub(crate) row: LogRow,
-    epochs: Epochs,
+    /// The last seq before the transaction.
+    before: u64,
+    epochs: &'c Epochs,
+    /// The epochs, once one has started in this transaction.
+    started: Option<Epochs>,
     /// The epoch to start with the next event.
     next_epoch: Option<Epoch>,
     /// What was appended, in order.
-    events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// How many events retention may still trim in this transaction; the rest is left to the next
     /// ones, so that no publisher waits for it.
-    pub(crate) trims_left: u32,
+    pub(crate) trims_left: u64,
 }
 
 /// What a transaction did, once it is committed.
 pub(crate) struct Outcome {
-    pub(crate) epochs: Epochs,
-    /// Whether the epoch that was to start has started.
-    pub(crate) started: bool,
+    /// The epochs, if one has started.
+    pub(crate) started: Option<Epochs>,
+    /// The last seq before it.
+    pub(crate) log_prev: u64,
     pub(crate) events: Vec<Event>,
+    /// When the next event is too old; the largest value for never.
+    pub(crate) expires_ms: u64,
 }
 
-/// A topic as the file has it.
-#[derive(Clone, Copy)]
-pub(crate) struct TopicRow {
-    pub(crate) id: i64,
-    prev: Option<i64>,
-    pub(crate) events: u64,
-    pub(crate) bytes: u64,
-    ended: bool,
+/// Why a command had no effect.
+pub(crate) enum Failure {
+    /// This command alone has failed, and is told why. The transaction goes on as if it had not
+    /// been there.
+    Alone(StoreError),
+    /// SQLite has rolled back the transaction, and all that was in it.
+    Fallen(rusqlite::Error),
+}
+
+impl From<StoreError> for Failure {
+    fn from(refused: StoreError) -> Self {
+        Self::Alone(refused)
+    }
 }
 
 impl<'c> Log<'c> {
-    pub(crate) fn load(
+    /// Begins a transaction, in which time has passed.
+    pub(crate) fn begin(
         connection: &'c Connection,
         bounds: &'c Bounds,
-        epochs: Epochs,
+        table: &'c mut TopicTable,
+        epochs: &'c Epochs,
         next_epoch: Option<Epoch>,
+        now_ms: u64,
+        window: &KeyWindow,
     ) -> rusqlite::Result<Self> {
-        Ok(Self {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let row = LogRow::load(connection)?;
+        let mut log = Self {
             connection,
             bounds,
-            row: LogRow::load(connection)?,
+            table,
+            row,
+            before: row.tail,
             epochs,
+            started: None,
             next_epoch,
             events: Vec::new(),
             trims_left: MAX_TRIMS,
-        })
+        };
+        log.tick(now_ms, window)?;
+        Ok(log)
     }
 
-    pub(crate) fn finish(self) -> rusqlite::Result<Outcome> {
+    /// Does what is due at the end of each transaction. What is left is to commit it.
+    pub(crate) fn finish(mut self, window: &KeyWindow) -> rusqlite::Result<Outcome> {
+        self.retain(window)?;
+        let expires_ms = self.expires_ms()?.unwrap_or(u64::MAX);
         self.row.save(self.connection)?;
         Ok(Outcome {
-            epochs: self.epochs,
-            started: self.next_epoch.is_none(),
+            started: self.started,
+            log_prev: self.before,
             events: self.events,
+            expires_ms,
         })
     }
 
-    /// Appends a batch. A batch that is refused has changed nothing; after any other error the
-    /// transaction must be rolled back.
+    /// Appends a batch, whole or not at all.
     pub(crate) fn append(
         &mut self,
         batch: Vec<Append>,
         capabilities: &Capabilities,
-    ) -> Result<Vec<Appended>, AppendError> {
+    ) -> Result<Vec<Appended>, Failure> {
         let plan = self.plan(&batch, capabilities)?;
-        for (append, planned) in batch.into_iter().zip(&plan) {
-            if !planned.duplicate {
-                self.push(append, planned.position)?;
+        if plan.iter().all(|planned| planned.duplicate) {
+            return Ok(plan);
+        }
+        self.alone(|log| {
+            for (append, planned) in batch.into_iter().zip(&plan) {
+                if !planned.duplicate {
+                    log.push(append, planned.position)?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(plan)
+    }
+
+    /// Does something that, should it fail, leaves the transaction as it was before. Topics must
+    /// not be forgotten or written in it.
+    pub(crate) fn alone(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> rusqlite::Result<()>,
+    ) -> Result<(), Failure> {
+        let (row, next_epoch) = (self.row, self.next_epoch);
+        let (events, trims_left) = (self.events.len(), self.trims_left);
+        let connection = self.connection;
+        let run = |statement| connection.prepare_cached(statement)?.execute([]).map(drop);
+        run("SAVEPOINT alone").map_err(|error| judge(connection, error))?;
+        self.table.savepoint();
+        let worked = work(self).and_then(|()| run("RELEASE alone"));
+        let Err(error) = worked else { return Ok(()) };
+        let failure = judge(connection, error);
+        if matches!(failure, Failure::Alone(_)) {
+            run("ROLLBACK TO alone")
+                .and_then(|()| run("RELEASE alone"))
+                .map_err(Failure::Fallen)?;
+            self.table.roll_back();
+            (self.row, self.trims_left) = (row, trims_left);
+            self.events.truncate(events);
+            if next_epoch.is_some() {
+                (self.next_epoch, self.started) = (next_epoch, None);
             }
         }
-        Ok(plan)
+        Err(failure)
     }
 
     /// Answers for the whole batch, with the positions that new events will have.
     fn plan(
-        &self,
+        &mut self,
         batch: &[Append],
         capabilities: &Capabilities,
-    ) -> Result<Vec<Appended>, AppendError> {
+    ) -> Result<Vec<Appended>, Failure> {
+        let (connection, bounds) = (self.connection, self.bounds);
+        let epochs = self.started.as_ref().unwrap_or(self.epochs);
         let last = Position {
-            epoch: self.next_epoch.unwrap_or_else(|| self.epochs.current()),
+            epoch: self.next_epoch.unwrap_or_else(|| epochs.current()),
             seq: self.row.tail,
         };
         let known = |append: &Append| match &append.idempotency_key {
-            Some(key) => Ok(self.known(&append.topic, key)?),
+            Some(key) => {
+                known(connection, &append.topic, key).map_err(|error| judge(connection, error))
+            }
             None => Ok(None),
         };
+        let table = &mut *self.table;
         let ended = |topic: &Topic| {
-            let ended = self.topic(topic)?.filter(|row| row.ended);
-            Ok(ended.and_then(|row| row.prev).map(|seq| {
-                let seq = seq.cast_unsigned();
-                let epoch = self.epochs.of(seq);
-                Position { epoch, seq }
-            }))
+            let mut ended = || {
+                let Some(id) = table.find(connection, bounds, topic)? else {
+                    return Ok(None);
+                };
+                let state = table.get(connection, bounds, id)?;
+                let seq = state.prev.filter(|_| state.ended);
+                Ok(seq.map(|seq| Position {
+                    epoch: epochs.of(seq),
+                    seq,
+                }))
+            };
+            ended().map_err(|error| judge(connection, error))
         };
         plan_batch(batch, capabilities, last, known, ended)
     }
 
-    fn known(&self, topic: &Topic, key: &str) -> rusqlite::Result<Option<(Fingerprint, Position)>> {
-        self.connection
-            .prepare_cached(
-                "SELECT fingerprint, epoch, seq FROM keys WHERE topic = ?1 AND key = ?2",
-            )?
-            .query_row([topic.as_str(), key], |row| {
-                let fingerprint = Fingerprint::from_bytes(row.get(0)?);
-                let (epoch, seq): (i64, i64) = (row.get(1)?, row.get(2)?);
-                let position = Position {
-                    epoch: Epoch(epoch.cast_unsigned()),
-                    seq: seq.cast_unsigned(),
-                };
-                Ok((fingerprint, position))
-            })
-            .optional()
-    }
-
     fn push(&mut self, append: Append, position: Position) -> rusqlite::Result<()> {
         if let Some(epoch) = self.next_epoch.take() {
-            self.epochs.start(epoch, position.seq);
-            schema::replace_epochs(self.connection, &self.epochs)?;
+            let mut epochs = self.epochs.clone();
+            epochs.start(epoch, position.seq);
+            schema::replace_epochs(self.connection, &epochs)?;
             self.row.epoch_changes += 1;
-        }
-        let topic = self.topic_to_append(&append.topic)?;
-        let ended = append.is_end();
-        if topic.events == 0 {
-            let bounds = self.bounds.of(&append.topic);
-            self.connection
-                .prepare_cached("UPDATE topics SET expires = ?2 WHERE id = ?1")?
-                .execute(params![
-                    topic.id,
-                    expires(bounds.expires_ms(self.row.now_ms))
-                ])?;
+            self.started = Some(epochs);
         }
         if append.idempotency_key.is_some() {
             self.remember(&append, position)?;
         }
+        let topic = self.topic_to_append(&append.topic)?;
+        let (connection, now_ms) = (self.connection, self.row.now_ms);
+        let state = self.table.change(connection, self.bounds, topic)?;
+        let ended = append.is_end();
         let event = Event {
             position,
-            prev: topic.prev.map(i64::cast_unsigned),
+            prev: state.prev,
             topic: append.topic,
             event: append.event,
             data: append.data,
             conflate_key: append.conflate_key,
-            timestamp_ms: self.row.now_ms,
+            timestamp_ms: now_ms,
         };
         let cost = event.cost();
-        self.connection
+        if state.events == 0 {
+            state.oldest_is_of(Some(int(now_ms)));
+        }
+        state.prev = Some(position.seq);
+        state.events += 1;
+        state.bytes += cost;
+        state.ended = ended;
+        connection
             .prepare_cached(
-                "INSERT INTO events (seq, topic, prev, type, conflate_key, time, cost, data) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO events (seq, topic, prev, type, conflate_key, time, cost, sum, data) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 int(position.seq),
-                topic.id,
-                topic.prev,
-                event.event.as_ref().map(replay_store::EventType::as_str),
+                topic,
+                event.prev.map(int),
+                event.event.as_ref().map(EventType::as_str),
                 event.conflate_key.as_deref(),
                 int(event.timestamp_ms),
                 int(cost),
+                checksum(&event),
                 &event.data[..],
             ])?;
-        self.connection
-            .prepare_cached(
-                "UPDATE topics SET prev = ?2, events = events + 1, bytes = bytes + ?3, \
-                 ended = ?4 WHERE id = ?1",
-            )?
-            .execute(params![topic.id, int(position.seq), int(cost), ended])?;
         self.row.tail = position.seq;
         self.row.bytes += cost;
         self.events.push(event);
@@ -189,41 +244,17 @@ impl<'c> Log<'c> {
     }
 
     /// The topic, made if it is not there; no longer idle, since an event follows.
-    fn topic_to_append(&mut self, name: &Topic) -> rusqlite::Result<TopicRow> {
-        if let Some(topic) = self.topic(name)? {
-            if topic.events == 0 {
+    fn topic_to_append(&mut self, name: &Topic) -> rusqlite::Result<i64> {
+        let (connection, bounds) = (self.connection, self.bounds);
+        if let Some(id) = self.table.find(connection, bounds, name)? {
+            if self.table.get(connection, bounds, id)?.events == 0 {
                 self.row.idle = self.row.idle.saturating_sub(1);
             }
-            return Ok(topic);
+            return Ok(id);
         }
-        let prev = (self.row.forgotten == 0).then_some(0);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO topics (name, floor, prev, events, bytes) VALUES (?1, ?2, ?3, 0, 0)",
-            )?
-            .execute(params![name.as_str(), int(self.row.forgotten), prev])?;
-        Ok(TopicRow {
-            id: self.connection.last_insert_rowid(),
-            prev,
-            events: 0,
-            bytes: 0,
-            ended: false,
-        })
-    }
-
-    pub(crate) fn topic(&self, name: &Topic) -> rusqlite::Result<Option<TopicRow>> {
-        self.connection
-            .prepare_cached("SELECT id, prev, events, bytes, ended FROM topics WHERE name = ?1")?
-            .query_row([name.as_str()], |row| {
-                Ok(TopicRow {
-                    id: row.get(0)?,
-                    prev: row.get(1)?,
-                    events: row.get::<_, i64>(2)?.cast_unsigned(),
-                    bytes: row.get::<_, i64>(3)?.cast_unsigned(),
-                    ended: row.get(4)?,
-                })
-            })
-            .optional()
+        let floor = self.row.forgotten;
+        let prev = (floor == 0).then_some(0);
+        self.table.create(connection, bounds, name, floor, prev)
     }
 
     fn remember(&mut self, append: &Append, position: Position) -> rusqlite::Result<()> {
@@ -243,43 +274,33 @@ impl<'c> Log<'c> {
         self.row.keys += 1;
         Ok(())
     }
+}
 
-    /// Topics that were appended to since the transaction began, each once.
-    pub(crate) fn appended_topics(&self) -> Vec<Topic> {
-        let mut topics: Vec<_> = self.events.iter().map(|it| it.topic.clone()).collect();
-        topics.sort_unstable();
-        topics.dedup();
-        topics
-    }
-
-    /// Every topic of the selector that the file knows.
-    pub(crate) fn topics_of(&self, selector: &Selector) -> rusqlite::Result<Vec<Topic>> {
-        let rows = topic::matching(self.connection, selector, None)?;
-        Ok(rows.into_iter().map(|row| row.name).collect())
+/// What an error of SQLite has done to the transaction.
+fn judge(connection: &Connection, error: rusqlite::Error) -> Failure {
+    if connection.is_autocommit() {
+        Failure::Fallen(error)
+    } else {
+        Failure::Alone(failed(&error))
     }
 }
 
-/// As the file has it: null for never.
-pub(crate) fn expires(at_ms: u64) -> Option<i64> {
-    i64::try_from(at_ms).ok()
-}
-
-/// Why a batch was not appended.
-pub(crate) enum AppendError {
-    /// The batch is at fault, and has changed nothing.
-    Refused(StoreError),
-    /// SQLite failed.
-    Failed(rusqlite::Error),
-}
-
-impl From<StoreError> for AppendError {
-    fn from(refused: StoreError) -> Self {
-        Self::Refused(refused)
-    }
-}
-
-impl From<rusqlite::Error> for AppendError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Failed(error)
-    }
+/// What an idempotency key was used for.
+fn known(
+    connection: &Connection,
+    topic: &Topic,
+    key: &str,
+) -> rusqlite::Result<Option<(Fingerprint, Position)>> {
+    connection
+        .prepare_cached("SELECT fingerprint, epoch, seq FROM keys WHERE topic = ?1 AND key = ?2")?
+        .query_row([topic.as_str(), key], |row| {
+            let fingerprint = Fingerprint::from_bytes(row.get(0)?);
+            let (epoch, seq): (i64, i64) = (row.get(1)?, row.get(2)?);
+            let position = Position {
+                epoch: Epoch(epoch.cast_unsigned()),
+                seq: seq.cast_unsigned(),
+            };
+            Ok((fingerprint, position))
+        })
+        .optional()
 }

@@ -1,15 +1,19 @@
 //! The reading side: a few threads, each with a connection of its own.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use replay_store::{After, Epochs, Event, Limit, Page, Selector, Topic, TopicInfo};
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
-use crate::error::{OpenError, failed};
-use crate::row::{self, LogRow, int};
+use crate::error::{OpenError, corrupt, failed};
+use crate::gate::Gate;
+use crate::queue::Queue;
+use crate::row::{self, LogRow, Names, int};
 use crate::writer::Reply;
 use crate::{schema, topic};
 
@@ -29,62 +33,69 @@ pub(crate) enum Job {
     },
 }
 
-/// Starts `count` readers. They end when the sender is dropped.
+/// Starts `count` readers. They end when the queue is closed and empty.
 pub(crate) fn start(
     path: &Path,
     count: usize,
-) -> Result<(mpsc::Sender<Job>, Vec<JoinHandle<()>>), OpenError> {
-    let (sender, jobs) = mpsc::channel();
-    let jobs = Arc::new(Mutex::new(jobs));
-    let threads = (0..count.max(1))
-        .map(|_| {
-            let reader = Reader {
-                connection: schema::open_reader(path)?,
-                epochs: None,
-            };
-            let jobs = Arc::clone(&jobs);
-            Ok(thread::spawn(move || reader.run(&jobs)))
-        })
-        .collect::<Result<_, OpenError>>()?;
-    Ok((sender, threads))
+    jobs: &Arc<Queue<Job>>,
+    gate: &Arc<Gate>,
+) -> Result<Vec<JoinHandle<()>>, OpenError> {
+    let reader = |_| {
+        let mut reader = Reader {
+            connection: schema::open_reader(path)?,
+            gate: Arc::clone(gate),
+            epochs: None,
+        };
+        let jobs = Arc::clone(jobs);
+        let run = move || {
+            while let Some(taken) = jobs.take(1, 0) {
+                for job in taken {
+                    // A panic takes the reply with it, and ends nothing.
+                    let _panic = catch_unwind(AssertUnwindSafe(|| reader.serve(job)));
+                }
+            }
+        };
+        let name = "replay-sqlite read".to_owned();
+        Ok(thread::Builder::new().name(name).spawn(run)?)
+    };
+    // All connections are there before the first thread is.
+    (0..count.max(1)).map(reader).collect()
 }
 
 struct Reader {
     connection: Connection,
+    gate: Arc<Gate>,
     /// The epochs, and the count of changes they were read at.
     epochs: Option<(u64, Epochs)>,
 }
 
 impl Reader {
-    fn run(mut self, jobs: &Mutex<mpsc::Receiver<Job>>) {
-        loop {
-            // A reader that panicked has not harmed the queue.
-            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(job) = job else { return };
-            // Whoever asked may have gone, before or while it is read.
-            match job {
-                Job::Page {
-                    selector,
-                    after,
-                    limit,
-                    reply,
-                } if !reply.is_canceled() => {
-                    let page = self.read(&selector, after, limit);
-                    let _gone = reply.send(page.map_err(|error| failed(&error)));
-                }
-                Job::Topics {
-                    selector,
-                    after,
-                    limit,
-                    reply,
-                } if !reply.is_canceled() => {
-                    let topics = topic::matching(&self.connection, &selector, after.as_ref());
-                    let infos = topics
-                        .map(|topics| topics.into_iter().map(|it| it.info).take(limit).collect());
-                    let _gone = reply.send(infos.map_err(|error| failed(&error)));
-                }
-                Job::Page { .. } | Job::Topics { .. } => {}
+    fn serve(&mut self, job: Job) {
+        let gate = Arc::clone(&self.gate);
+        let _reads = gate.read();
+        // Whoever asked may have gone, before or while it is read.
+        match job {
+            Job::Page {
+                selector,
+                after,
+                limit,
+                reply,
+            } if !reply.is_canceled() => {
+                let page = self.read(&selector, after, limit);
+                let _gone = reply.send(page.map_err(|error| failed(&error)));
             }
+            Job::Topics {
+                selector,
+                after,
+                limit,
+                reply,
+            } if !reply.is_canceled() => {
+                let topics = topic::matching(&self.connection, &selector, after.as_ref());
+                let infos =
+                    topics.map(|topics| topics.into_iter().map(|it| it.info).take(limit).collect());
+                let _gone = reply.send(infos.map_err(|error| failed(&error)));
+            }
+            Job::Page { .. } | Job::Topics { .. } => {}
         }
     }
 
@@ -95,61 +106,206 @@ impl Reader {
         let epochs = match &self.epochs {
             Some((changes, epochs)) if *changes == log.epoch_changes => epochs,
             _ => {
-                let epochs =
-                    schema::epochs(&snapshot)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+                let epochs = schema::epochs(&snapshot)?
+                    .ok_or_else(|| corrupt("its epochs are not in order"))?;
                 &self.epochs.insert((log.epoch_changes, epochs)).1
             }
         };
         let (topics, floor) = topics_and_floor(&snapshot, selector, &log)?;
         let judged = epochs.judge(after, floor, log.tail);
-        // One more than is wanted tells whether there are more.
-        let count = limit.events.max(1).saturating_add(1);
-        let (seqs, through) = match topics {
-            Some(topics) if topics.len() > MERGED => {
-                scan(&snapshot, &topics, judged.start(), count)?
-            }
-            topics => (
-                seqs(&snapshot, topics.as_deref(), judged.start(), count)?,
-                None,
-            ),
+        let mut taking = Taking::new(&snapshot, epochs, limit);
+        let through = match &topics {
+            None => taking.log(judged.start())?,
+            Some(topics) if topics.len() > MERGED => taking.scan(topics, judged.start())?,
+            Some(topics) => taking.merge(topics, judged.start())?,
         };
-        let (events, more) = take(&snapshot, epochs, &seqs, limit)?;
+        let Taking { events, .. } = taking;
+        let page = match through {
+            Through::Limit => judged.into_page(events, true),
+            Through::End => judged.into_page(events, false),
+            Through::Scanned(seq) => judged.into_page_through(events, seq),
+        };
         snapshot.finish()?;
-        Ok(match through {
-            Some(through) if !more => judged.into_page_through(events, through),
-            _ => judged.into_page(events, more),
-        })
+        Ok(page)
     }
 }
 
-/// The most topics that are read by their indexes and merged. For more, the log is scanned, so many
+/// The most topics that are read by their indexes and merged, which takes one look at the index
+/// for each; so a page of exact topics never scans the log. For more, the log is scanned, so many
 /// events at a time.
-const MERGED: usize = Selector::MAX_PATTERNS;
+const MERGED: usize = 512;
 const SCANNED: i64 = 8192;
 
-/// The first `count` seqs of many topics above `start`, in order, and how far was scanned if there
-/// is more.
-fn scan(
-    snapshot: &Connection,
-    topics: &[i64],
-    start: u64,
-    count: usize,
-) -> rusqlite::Result<(Vec<i64>, Option<u64>)> {
-    let topics: HashSet<i64> = topics.iter().copied().collect();
-    let mut select = snapshot
-        .prepare_cached("SELECT seq, topic FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
-    let mut rows = select.query([int(start), SCANNED])?;
-    let (mut seqs, mut scanned, mut last) = (Vec::new(), 0, start);
-    while seqs.len() < count
-        && let Some(row) = rows.next()?
-    {
-        let seq: i64 = row.get(0)?;
-        if topics.contains(&row.get::<_, i64>(1)?) {
-            seqs.push(seq);
+/// How far a page goes.
+enum Through {
+    /// To its last event; there is another.
+    Limit,
+    /// To the end of the log.
+    End,
+    /// To this seq; nobody has looked further.
+    Scanned(u64),
+}
+
+/// The events of a page, as they are taken.
+struct Taking<'s> {
+    snapshot: &'s Connection,
+    epochs: &'s Epochs,
+    names: Names,
+    limit: Limit,
+    bytes: usize,
+    events: Vec<Event>,
+}
+
+impl<'s> Taking<'s> {
+    fn new(snapshot: &'s Connection, epochs: &'s Epochs, limit: Limit) -> Self {
+        Self {
+            snapshot,
+            epochs,
+            names: Names::default(),
+            limit,
+            bytes: 0,
+            events: Vec::new(),
         }
-        (scanned, last) = (scanned + 1, seq.cast_unsigned());
     }
-    Ok((seqs, (scanned == SCANNED).then_some(last)))
+
+    /// Takes the event of a row, unless the page is full.
+    fn take(&mut self, row: &Row<'_>) -> rusqlite::Result<bool> {
+        if !self.events.is_empty() && self.events.len() >= self.limit.events {
+            return Ok(false);
+        }
+        let event = row::event(row, self.snapshot, self.epochs, &mut self.names)?;
+        self.bytes = self.bytes.saturating_add(event.data.len());
+        if !self.events.is_empty() && self.bytes > self.limit.bytes {
+            return Ok(false);
+        }
+        self.events.push(event);
+        Ok(true)
+    }
+
+    /// Everything above `start`.
+    fn log(&mut self, start: u64) -> rusqlite::Result<Through> {
+        let mut select = self.snapshot.prepare_cached(&format!(
+            "SELECT {} FROM events WHERE seq > ?1 ORDER BY seq",
+            row::EVENT
+        ))?;
+        let mut rows = select.query([int(start)])?;
+        while let Some(row) = rows.next()? {
+            if !self.take(row)? {
+                return Ok(Through::Limit);
+            }
+        }
+        Ok(Through::End)
+    }
+
+    /// The events of these topics above `start`, by looking at so many of all.
+    fn scan(&mut self, topics: &[i64], start: u64) -> rusqlite::Result<Through> {
+        let topics: HashSet<i64> = topics.iter().copied().collect();
+        let mut select = self.snapshot.prepare_cached(&format!(
+            "SELECT {} FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            row::EVENT
+        ))?;
+        let mut rows = select.query([int(start), SCANNED])?;
+        let (mut scanned, mut last) = (0, start);
+        while let Some(row) = rows.next()? {
+            if topics.contains(&row.get::<_, i64>(1)?) && !self.take(row)? {
+                return Ok(Through::Limit);
+            }
+            scanned += 1;
+            last = row.get::<_, i64>(0)?.cast_unsigned();
+        }
+        Ok(if scanned == SCANNED {
+            Through::Scanned(last)
+        } else {
+            Through::End
+        })
+    }
+
+    /// The events of these topics above `start`, each by its index.
+    fn merge(&mut self, topics: &[i64], start: u64) -> rusqlite::Result<Through> {
+        let snapshot = self.snapshot;
+        let mut select = snapshot
+            .prepare_cached(&format!("SELECT {} FROM events WHERE seq = ?1", row::EVENT))?;
+        let mut seqs = Merge::new(snapshot, topics, int(start), self.limit.events)?;
+        while let Some(seq) = seqs.next()? {
+            let mut rows = select.query([seq])?;
+            let row = rows.next()?.ok_or_else(|| {
+                corrupt(&format!(
+                    "event {seq} is in the index, and not in the table"
+                ))
+            })?;
+            if !self.take(row)? {
+                return Ok(Through::Limit);
+            }
+        }
+        Ok(Through::End)
+    }
+}
+
+/// The seqs of some topics in order, a few of each topic read ahead.
+struct Merge<'s> {
+    snapshot: &'s Connection,
+    ahead: i64,
+    /// The next seq of each topic that has one, the lowest first.
+    next: BinaryHeap<Reverse<(i64, usize)>>,
+    topics: Vec<(i64, VecDeque<i64>)>,
+}
+
+impl<'s> Merge<'s> {
+    fn new(
+        snapshot: &'s Connection,
+        topics: &[i64],
+        start: i64,
+        wanted: usize,
+    ) -> rusqlite::Result<Self> {
+        // One topic is read ahead by what is wanted and one more, which tells whether there is
+        // more; of many, each by twice its even share.
+        let share = match topics.len() {
+            0 | 1 => wanted,
+            many => wanted.div_ceil(many).saturating_mul(2),
+        };
+        let mut merge = Self {
+            snapshot,
+            ahead: int(share.clamp(3, 4096) as u64 + 1),
+            next: BinaryHeap::new(),
+            topics: topics.iter().map(|id| (*id, VecDeque::new())).collect(),
+        };
+        for at in 0..topics.len() {
+            merge.refill(at, start)?;
+        }
+        Ok(merge)
+    }
+
+    fn next(&mut self) -> rusqlite::Result<Option<i64>> {
+        let Some(Reverse((seq, at))) = self.next.pop() else {
+            return Ok(None);
+        };
+        match self
+            .topics
+            .get_mut(at)
+            .and_then(|(_, seqs)| seqs.pop_front())
+        {
+            Some(following) => self.next.push(Reverse((following, at))),
+            None => self.refill(at, seq)?,
+        }
+        Ok(Some(seq))
+    }
+
+    /// Reads on in a topic of which nothing is read ahead.
+    fn refill(&mut self, at: usize, after: i64) -> rusqlite::Result<()> {
+        let Some((topic, seqs)) = self.topics.get_mut(at) else {
+            return Ok(());
+        };
+        let mut select = self.snapshot.prepare_cached(
+            "SELECT seq FROM events INDEXED BY events_of_topic \
+             WHERE topic = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+        )?;
+        for seq in select.query_map([*topic, after, self.ahead], |row| row.get(0))? {
+            seqs.push_back(seq?);
+        }
+        let first = seqs.pop_front();
+        self.next.extend(first.map(|seq| Reverse((seq, at))));
+        Ok(())
+    }
 }
 
 /// The known topics of the selector, `None` for all, and the largest floor among them.
@@ -167,55 +323,4 @@ fn topics_and_floor(
     let floor = floors.chain(unknown.then_some(log.forgotten)).max();
     let ids = known.iter().map(|topic| topic.id).collect();
     Ok((Some(ids), floor.unwrap_or(0)))
-}
-
-/// The first `count` seqs above `start`, in order. Each topic is read by its index alone.
-fn seqs(
-    snapshot: &Connection,
-    topics: Option<&[i64]>,
-    start: u64,
-    count: usize,
-) -> rusqlite::Result<Vec<i64>> {
-    let (start, count) = (int(start), int(count as u64));
-    let Some(topics) = topics else {
-        return snapshot
-            .prepare_cached("SELECT seq FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2")?
-            .query_map([start, count], |row| row.get(0))?
-            .collect();
-    };
-    let mut of_topic = snapshot.prepare_cached(
-        "SELECT seq FROM events WHERE topic = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-    )?;
-    let mut seqs = Vec::new();
-    for topic in topics {
-        for seq in of_topic.query_map([*topic, start, count], |row| row.get(0))? {
-            seqs.push(seq?);
-        }
-    }
-    seqs.sort_unstable();
-    Ok(seqs)
-}
-
-/// As many of these events as the limit allows, at least one; and whether there are more.
-fn take(
-    snapshot: &Connection,
-    epochs: &Epochs,
-    seqs: &[i64],
-    limit: Limit,
-) -> rusqlite::Result<(Vec<Event>, bool)> {
-    let mut select = snapshot.prepare_cached(row::EVENT)?;
-    let mut taken: Vec<Event> = Vec::new();
-    let mut bytes = 0_usize;
-    for seq in seqs {
-        if !taken.is_empty() && taken.len() >= limit.events {
-            return Ok((taken, true));
-        }
-        let event = select.query_row([seq], |row| row::event(row, epochs))?;
-        bytes = bytes.saturating_add(event.data.len());
-        if !taken.is_empty() && bytes > limit.bytes {
-            return Ok((taken, true));
-        }
-        taken.push(event);
-    }
-    Ok((taken, false))
 }

@@ -1,10 +1,14 @@
 //! Retention: what is too much or too old goes, within the writer's transaction.
 
+use std::collections::HashMap;
+
 use replay_store::{KeyWindow, Retention, RetentionRules, Selector, Topic, TopicRetention};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::log::{Log, expires};
+use crate::error::corrupt;
+use crate::log::{Failure, Log};
 use crate::row::int;
+use crate::topic;
 
 /// What the log keeps.
 pub(crate) struct Bounds {
@@ -59,9 +63,10 @@ impl Bounds {
 }
 
 /// For how long after its time an event is kept; null for ever.
-fn kept_for(bounds: &TopicRetention) -> Option<i64> {
+pub(crate) fn kept_for(bounds: &TopicRetention) -> Option<i64> {
     // Added to a time, it must not overflow; 100,000,000 years are for ever.
-    expires(bounds.expires_ms(0)).filter(|ms| *ms < i64::MAX / 2)
+    let ms = i64::try_from(bounds.expires_ms(0)).ok();
+    ms.filter(|ms| *ms < i64::MAX / 2)
 }
 
 impl Log<'_> {
@@ -69,34 +74,47 @@ impl Log<'_> {
     pub(crate) fn tick(&mut self, now_ms: u64, window: &KeyWindow) -> rusqlite::Result<()> {
         self.row.now_ms = self.row.now_ms.max(now_ms);
         self.expire_keys(window)?;
-        self.trim_log()
+        let now = int(self.row.now_ms);
+        for topic in self.expired(now)? {
+            let kept_for = kept_for(&self.table.get(self.connection, self.bounds, topic)?.bounds);
+            self.trim_while(topic, true, |oldest, _, _| {
+                kept_for.is_some_and(|kept| oldest.time.saturating_add(kept) <= now)
+            })?;
+        }
+        self.forget_idle()
     }
 
-    /// Applies the bounds to what was appended.
+    /// Applies the other bounds to what was appended, and writes what has changed of the topics.
     pub(crate) fn retain(&mut self, window: &KeyWindow) -> rusqlite::Result<()> {
-        for topic in self.appended_topics() {
-            let bounds = self.bounds.of(&topic);
-            while let Some(row) = self.topic(&topic)?
-                && (row.events > bounds.events as u64 || row.bytes > bounds.bytes)
-            {
-                if !self.retain_one_less(row.id, &bounds)? {
-                    break;
-                }
+        for topic in self.table.changed() {
+            let state = self.table.get(self.connection, self.bounds, topic)?;
+            let bounds = state.bounds;
+            let (events, bytes) = (state.events, state.bytes);
+            if events <= bounds.events as u64 && bytes <= bounds.bytes {
+                continue;
             }
+            self.trim_while(topic, true, |_, trimmed, trimmed_bytes| {
+                events.saturating_sub(trimmed) > bounds.events as u64
+                    || bytes.saturating_sub(trimmed_bytes) > bounds.bytes
+            })?;
         }
         self.trim_log()?;
+        self.forget_idle()?;
+        self.table.flush(self.connection)?;
         self.expire_keys(window)
     }
 
-    /// Removes the events of the selector up to and including `through`.
-    pub(crate) fn trim(&mut self, selector: &Selector, through: u64) -> rusqlite::Result<()> {
-        for name in self.topics_of(selector)? {
-            let bounds = self.bounds.of(&name);
-            if let Some(row) = self.topic(&name)? {
-                while self.trim_one(row.id, &bounds, through)? {}
+    /// Removes the events of the selector up to and including `through`, or nothing.
+    pub(crate) fn trim(&mut self, selector: &Selector, through: u64) -> Result<(), Failure> {
+        self.alone(|log| {
+            for topic in topic::matching(log.connection, selector, None)? {
+                log.trim_while(topic.id, false, |oldest, _, _| {
+                    oldest.seq.cast_unsigned() <= through
+                })?;
             }
-        }
-        self.forget_idle()
+            Ok(())
+        })?;
+        self.forget_idle().map_err(Failure::Fallen)
     }
 
     /// When the next event is too old, `None` for never.
@@ -111,96 +129,148 @@ impl Log<'_> {
         Ok(first.map(i64::cast_unsigned))
     }
 
-    /// Trims what is too old, then the oldest events while all of them are too big.
-    fn trim_log(&mut self) -> rusqlite::Result<()> {
-        while let Some((topic, name)) = self.expired()? {
-            let bounds = self.bounds.of(&name);
-            if !self.retain_one_less(topic, &bounds)? {
-                break;
-            }
-        }
-        while self.row.bytes > self.bounds.retention.log_bytes
-            && let Some((topic, name)) = self.oldest()?
-        {
-            let bounds = self.bounds.of(&name);
-            if !self.retain_one_less(topic, &bounds)? {
-                break;
-            }
-        }
-        self.forget_idle()
-    }
-
-    /// The topic whose oldest event is too old, and has been for the longest.
-    fn expired(&self) -> rusqlite::Result<Option<(i64, Topic)>> {
+    /// The topics whose oldest event is too old, as far as they can be dealt with.
+    fn expired(&self, now: i64) -> rusqlite::Result<Vec<i64>> {
         self.connection
             .prepare_cached(
-                "SELECT id, name FROM topics \
-                 WHERE expires IS NOT NULL AND expires <= ?1 ORDER BY expires LIMIT 1",
+                "SELECT id FROM topics WHERE expires IS NOT NULL AND expires <= ?1 \
+                 ORDER BY expires LIMIT ?2",
             )?
-            .query_row([int(self.row.now_ms)], named)
-            .optional()
+            .query_map([now, int(self.trims_left)], |row| row.get(0))?
+            .collect()
     }
 
-    /// The topic of the oldest event.
-    fn oldest(&self) -> rusqlite::Result<Option<(i64, Topic)>> {
-        self.connection
-            .prepare_cached(
-                "SELECT id, name FROM topics \
-                 WHERE id = (SELECT topic FROM events ORDER BY seq LIMIT 1)",
-            )?
-            .query_row([], named)
-            .optional()
-    }
-
-    /// Trims the oldest event of a topic, unless this transaction has trimmed enough.
-    fn retain_one_less(&mut self, topic: i64, bounds: &TopicRetention) -> rusqlite::Result<bool> {
-        let Some(left) = self.trims_left.checked_sub(1) else {
-            return Ok(false);
-        };
-        self.trims_left = left;
-        self.trim_one(topic, bounds, u64::MAX)
-    }
-
-    /// Trims the oldest event of a topic, if there is one at or below `through`.
-    fn trim_one(
+    /// Trims the oldest events of a topic as long as `goes` says so, which is told the event and
+    /// how many, of how many bytes, go before it. When `limited`, only as many as this transaction
+    /// may trim.
+    fn trim_while(
         &mut self,
         topic: i64,
-        bounds: &TopicRetention,
-        through: u64,
-    ) -> rusqlite::Result<bool> {
-        let oldest: Option<(i64, i64)> = self
-            .connection
-            .prepare_cached(
-                "SELECT seq, cost FROM events WHERE topic = ?1 AND seq <= ?2 \
-                 ORDER BY seq LIMIT 1",
-            )?
-            .query_row([topic, int(through)], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((seq, cost)) = oldest else {
-            return Ok(false);
+        limited: bool,
+        goes: impl Fn(&Oldest, u64, u64) -> bool,
+    ) -> rusqlite::Result<()> {
+        let (mut events, mut bytes) = (0, 0_u64);
+        let (mut through, mut next) = (None, None);
+        {
+            let mut select = self.connection.prepare_cached(
+                "SELECT seq, cost, time FROM events INDEXED BY events_of_topic \
+                 WHERE topic = ?1 ORDER BY seq",
+            )?;
+            let mut rows = select.query([topic])?;
+            while let Some(row) = rows.next()? {
+                let oldest = Oldest {
+                    seq: row.get(0)?,
+                    time: row.get(2)?,
+                };
+                if (limited && events == self.trims_left) || !goes(&oldest, events, bytes) {
+                    next = Some(oldest.time);
+                    break;
+                }
+                events += 1;
+                bytes = bytes.saturating_add(row.get::<_, i64>(1)?.cast_unsigned());
+                through = Some(oldest.seq);
+            }
+        }
+        let Some(through) = through else {
+            return Ok(());
         };
-        self.connection
-            .prepare_cached("DELETE FROM events WHERE seq = ?1")?
-            .execute([seq])?;
-        let left: i64 = self
+        let deleted = self
             .connection
             .prepare_cached(
-                "UPDATE topics SET floor = ?2, events = events - 1, bytes = bytes - ?3, expires = \
-                 (SELECT time FROM events WHERE topic = ?1 ORDER BY seq LIMIT 1) + ?4 \
-                 WHERE id = ?1 RETURNING events",
+                "DELETE FROM events INDEXED BY events_of_topic WHERE topic = ?1 AND seq <= ?2",
             )?
-            .query_row(params![topic, seq, cost, kept_for(bounds)], |row| {
-                row.get(0)
-            })?;
+            .execute([topic, through])?;
+        self.trimmed(topic, through, events, bytes, deleted as u64)?;
+        let state = self.table.change(self.connection, self.bounds, topic)?;
+        state.oldest_is_of(next);
+        if limited {
+            self.trims_left -= events;
+        }
+        Ok(())
+    }
+
+    /// Takes note of what was trimmed of a topic, which must be what was to be trimmed.
+    fn trimmed(
+        &mut self,
+        topic: i64,
+        through: i64,
+        events: u64,
+        bytes: u64,
+        deleted: u64,
+    ) -> rusqlite::Result<()> {
+        let state = self.table.change(self.connection, self.bounds, topic)?;
+        let left = state.events.checked_sub(events);
+        let (Some(left), true) = (left, deleted == events) else {
+            return Err(corrupt("a topic has not as many events as it should have"));
+        };
+        state.floor = through.cast_unsigned();
+        state.events = left;
+        state.bytes = state.bytes.saturating_sub(bytes);
         if left == 0 {
             self.row.idle += 1;
         }
-        self.row.bytes = self.row.bytes.saturating_sub(cost.cast_unsigned());
-        self.row.floor = self.row.floor.max(seq.cast_unsigned());
-        Ok(true)
+        self.row.bytes = self.row.bytes.saturating_sub(bytes);
+        self.row.floor = self.row.floor.max(through.cast_unsigned());
+        Ok(())
     }
 
+    /// Trims the oldest events while all of them are too big.
+    fn trim_log(&mut self) -> rusqlite::Result<()> {
+        let mut excess = self
+            .row
+            .bytes
+            .saturating_sub(self.bounds.retention.log_bytes);
+        if excess == 0 {
+            return Ok(());
+        }
+        let mut topics: HashMap<i64, (i64, u64, u64)> = HashMap::new();
+        let (mut events, mut through) = (0, None);
+        {
+            let mut select = self
+                .connection
+                .prepare_cached("SELECT seq, topic, cost FROM events ORDER BY seq")?;
+            let mut rows = select.query([])?;
+            while excess > 0
+                && events < self.trims_left
+                && let Some(row) = rows.next()?
+            {
+                let seq: i64 = row.get(0)?;
+                let cost = row.get::<_, i64>(2)?.cast_unsigned();
+                let (last, count, bytes) = topics.entry(row.get(1)?).or_default();
+                (*last, *count, *bytes) = (seq, *count + 1, *bytes + cost);
+                excess = excess.saturating_sub(cost);
+                (events, through) = (events + 1, Some(seq));
+            }
+        }
+        let Some(through) = through else {
+            return Ok(());
+        };
+        self.connection
+            .prepare_cached("DELETE FROM events WHERE seq <= ?1")?
+            .execute([through])?;
+        for (topic, (last, events, bytes)) in topics {
+            self.trimmed(topic, last, events, bytes, events)?;
+            let oldest = self
+                .connection
+                .prepare_cached(
+                    "SELECT time FROM events INDEXED BY events_of_topic \
+                     WHERE topic = ?1 ORDER BY seq LIMIT 1",
+                )?
+                .query_row([topic], |row| row.get(0))
+                .optional()?;
+            let state = self.table.change(self.connection, self.bounds, topic)?;
+            state.oldest_is_of(oldest);
+        }
+        self.trims_left -= events;
+        Ok(())
+    }
+
+    /// Forgets the topics that have been idle for the longest, once there are too many.
     fn forget_idle(&mut self) -> rusqlite::Result<()> {
+        if self.row.idle > self.bounds.retention.idle_topics as u64 {
+            // Cannot be rolled back to a savepoint, so there must be none.
+            self.table.flush(self.connection)?;
+        }
         while self.row.idle > self.bounds.retention.idle_topics as u64 {
             let (id, floor): (i64, i64) = self
                 .connection
@@ -211,6 +281,7 @@ impl Log<'_> {
             self.connection
                 .prepare_cached("DELETE FROM topics WHERE id = ?1")?
                 .execute([id])?;
+            self.table.forget(id);
             self.row.idle -= 1;
             self.row.forgotten = self.row.forgotten.max(floor.cast_unsigned());
         }
@@ -238,9 +309,8 @@ impl Log<'_> {
     }
 }
 
-fn named(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, Topic)> {
-    let name = Topic::new(row.get_ref(1)?.as_str()?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error))
-    })?;
-    Ok((row.get(0)?, name))
+/// An event that may have to go.
+struct Oldest {
+    seq: i64,
+    time: i64,
 }

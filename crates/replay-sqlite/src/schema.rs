@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,16 +11,18 @@ use replay_store::{Epoch, Epochs};
 use rusqlite::{Connection, OpenFlags, params};
 
 use crate::error::OpenError;
+use crate::gate::{checkpoint, log_len, log_of};
 
 /// `tdgt`: marks a SQLite file as ours.
 const APPLICATION_ID: i32 = 0x7464_6774;
 
 /// The format that this version writes.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// Times are Unix milliseconds. `topics.prev` is null where the store has forgotten it; a topic
 /// without events is idle; `topics.expires` is when its oldest event is too old, null for never,
-/// under the bounds whose digest is `log.ages`. `log` has one row.
+/// under the bounds whose digest is `log.ages`. `events.sum` is null in what an older version wrote.
+/// `log` has one row.
 const TABLES: &str = "
     CREATE TABLE log (
         id INTEGER PRIMARY KEY CHECK (id = 0),
@@ -58,6 +61,7 @@ const TABLES: &str = "
         conflate_key TEXT,
         time INTEGER NOT NULL,
         cost INTEGER NOT NULL,
+        sum INTEGER,
         data BLOB NOT NULL
     ) STRICT;
     CREATE INDEX events_of_topic ON events (topic, seq);
@@ -73,46 +77,92 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-/// From version 1: topics may end, and may be kept for different times.
-const FROM_1: &str = "
-    ALTER TABLE log ADD COLUMN ages INTEGER NOT NULL DEFAULT 0;
+/// What brings a file from each older version to the next.
+const MIGRATIONS: [&str; VERSION as usize - 1] = [
+    // Topics may end, and may be kept for different times.
+    "ALTER TABLE log ADD COLUMN ages INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE topics ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE topics ADD COLUMN expires INTEGER;
-    CREATE INDEX expiring_topics ON topics (expires) WHERE expires IS NOT NULL;
-";
+    CREATE INDEX expiring_topics ON topics (expires) WHERE expires IS NOT NULL;",
+    // Events have checksums.
+    "ALTER TABLE events ADD COLUMN sum INTEGER;",
+];
+
+/// A file that is open for writing.
+pub(crate) struct Opened {
+    pub(crate) connection: Connection,
+    pub(crate) epochs: Epochs,
+    /// Whether it was there before.
+    pub(crate) existed: bool,
+}
 
 /// Opens the file for writing, and makes it if it is not there: then its first epoch is `seed`.
-/// Also tells whether it was there.
-pub(crate) fn open(
-    path: &Path,
-    seed: impl FnOnce() -> u64,
-) -> Result<(Connection, Epochs, bool), OpenError> {
-    let mut connection = connect(path)?;
+pub(crate) fn open(path: &Path, seed: impl FnOnce() -> u64) -> Result<Opened, OpenError> {
+    refuse_foreign_log(path)?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_CREATE)?;
     let tables: u32 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let existed = tables > 0;
     if existed {
         let found = check_format(&connection)?;
         use_wal(&connection)?;
-        if found < VERSION {
-            migrate(&mut connection)?;
-        }
+        migrate(&mut connection, found)?;
     } else {
         // Must come before anything is written.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         use_wal(&connection)?;
         create(&mut connection, Epoch(seed()))?;
+        // From here on the file says of itself what it is, whatever becomes of its log.
+        let _settled = checkpoint(&connection)?;
     }
     let epochs = epochs(&connection)?.ok_or_else(|| OpenError::Corrupt {
         detail: "its epochs are not in order".to_owned(),
     })?;
-    Ok((connection, epochs, existed))
+    Ok(Opened {
+        connection,
+        epochs,
+        existed,
+    })
+}
+
+/// Where SQLite's header keeps the version of the file format that is needed to write it, 1 or, with
+/// a write-ahead log, 2; and where the application's id.
+const WRITE_VERSION: usize = 18;
+const APPLICATION: Range<usize> = 68..72;
+
+/// A file that has never had a write-ahead log, as a backup has not, cannot own the one beside it.
+/// SQLite would apply it nevertheless.
+fn refuse_foreign_log(path: &Path) -> Result<(), OpenError> {
+    let log = log_of(path);
+    if log_len(path) == 0 {
+        return Ok(());
+    }
+    if is_backup(path) {
+        return Err(OpenError::ForeignLog { path: log });
+    }
+    Ok(())
+}
+
+/// Is this a backup that was never opened? What cannot be read is not.
+pub(crate) fn is_backup(path: &Path) -> bool {
+    let mut header = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(100).read_to_end(&mut header));
+    read.is_ok()
+        && header.get(APPLICATION) == Some(&APPLICATION_ID.to_be_bytes()[..])
+        && header.get(WRITE_VERSION) == Some(&1)
 }
 
 /// Opens an existing file once more, for reading.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
-    let connection = connect(path)?;
+    let connection = connect(path, OpenFlags::empty())?;
     connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+/// Opens an existing file, perhaps that of another process, to take a backup of it.
+pub(crate) fn open_source(path: &Path) -> Result<Connection, OpenError> {
+    let connection = connect(path, OpenFlags::empty())?;
+    check_format(&connection)?;
     Ok(connection)
 }
 
@@ -138,13 +188,6 @@ pub(crate) fn replace_epochs(connection: &Connection, epochs: &Epochs) -> rusqli
         insert.execute(params![nth, epoch.0.cast_signed(), birth.cast_signed()])?;
     }
     Ok(())
-}
-
-/// Moves the whole write-ahead log into the file, which proves that the file can be written.
-pub(crate) fn checkpoint(connection: &Connection) -> rusqlite::Result<bool> {
-    let busy: i64 =
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    Ok(busy == 0)
 }
 
 /// The one name of the file, whatever links lead to it. An empty file is made if there is none,
@@ -183,10 +226,8 @@ fn make(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn connect(path: &Path) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+fn connect(path: &Path, create: OpenFlags) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(2))?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -225,9 +266,17 @@ fn check_format(connection: &Connection) -> Result<i32, OpenError> {
 }
 
 /// Brings a file of an older version up to this one, whole or not at all.
-fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+fn migrate(connection: &mut Connection, found: i32) -> Result<(), OpenError> {
+    let done = usize::try_from(found - 1).map_err(|_| OpenError::Corrupt {
+        detail: format!("its format is {found}, which never was"),
+    })?;
+    if done == MIGRATIONS.len() {
+        return Ok(());
+    }
     let transaction = connection.transaction()?;
-    transaction.execute_batch(FROM_1)?;
+    for step in MIGRATIONS.iter().skip(done) {
+        transaction.execute_batch(step)?;
+    }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     Ok(())

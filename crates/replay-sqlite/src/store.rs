@@ -2,29 +2,37 @@
 
 use std::fmt;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use futures::channel::{mpsc, oneshot};
+use futures::StreamExt as _;
+use futures::channel::oneshot;
 use futures::stream::BoxStream;
-use futures::{SinkExt as _, StreamExt as _};
 use replay_store::{
     After, Append, Appended, Capabilities, Clock, Hint, KeyWindow, Limit, Page, ReplayStore,
     Retention, RetentionRules, Selector, StoreError, Topic, TopicInfo,
 };
 
-use crate::error::OpenError;
+use crate::backup::{self, Backup};
+use crate::check;
+use crate::error::{BackupError, OpenError};
+use crate::gate::{Gate, checkpoint, log_len};
+use crate::queue::Queue;
 use crate::reader::{self, Job};
 use crate::retain::Bounds;
 use crate::schema;
+use crate::table::TopicTable;
 use crate::writer::{Command, Published, Reply, Writer};
 
-/// Commands that wait for the writer, each with up to an event's largest size; more wait with their
-/// publishers.
-const COMMANDS: usize = 64;
+/// Commands that wait for the writer, and their data; more wait with their publishers, in line.
+const COMMANDS: usize = 1024;
+const COMMAND_BYTES: usize = 16 << 20;
+
+/// Pages that wait for a reader; more wait with whoever wants them, in line.
+const JOBS: usize = 256;
 
 /// How a [`SqliteStore`] is set up.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,6 +48,22 @@ pub struct SqliteConfig {
     /// Reading connections, at least one, each with a thread and a cache of up to 512 KiB. More
     /// clients than that may replay at once; they take turns, a page each.
     pub readers: usize,
+    /// When the whole file is checked as it is opened.
+    pub check: Check,
+}
+
+/// When the whole file is checked as it is opened: the structure of the database, and that what it
+/// says of topics and events adds up. It reads all of the file. What events
+/// hold is checked whenever one is read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Check {
+    /// Never.
+    Never,
+    /// When the store was not closed in order, and when the file is a backup.
+    #[default]
+    AfterCrash,
+    /// Always.
+    Always,
 }
 
 impl Default for SqliteConfig {
@@ -51,6 +75,7 @@ impl Default for SqliteConfig {
             keys: KeyWindow::default(),
             max_event_bytes: 1 << 20,
             readers: 2,
+            check: Check::default(),
         }
     }
 }
@@ -61,22 +86,16 @@ impl Default for SqliteConfig {
 pub struct SqliteStore(Arc<Shared>);
 
 struct Shared {
+    path: PathBuf,
     capabilities: Capabilities,
     clock: Clock,
     published: Arc<Published>,
-    /// `None` once closed.
-    ends: Mutex<Option<Ends>>,
+    gate: Arc<Gate>,
+    commands: Arc<Queue<Command>>,
+    jobs: Arc<Queue<Job>>,
     threads: Vec<JoinHandle<()>>,
     /// Held until everything else is gone.
     _lock: File,
-}
-
-/// The ends that keep the threads alive.
-struct Ends {
-    /// One sender for all, since every clone of it would have a slot of its own in the queue, and
-    /// publishers that gave up could fill it without bound.
-    commands: Arc<futures::lock::Mutex<mpsc::Sender<Command>>>,
-    jobs: std::sync::mpsc::Sender<Job>,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -102,11 +121,20 @@ impl SqliteStore {
     ) -> Result<Self, OpenError> {
         let path = schema::resolve(path)?;
         let lock = schema::lock(&path)?;
-        let (connection, epochs, existed) = schema::open(&path, &mut seeds)?;
-        if existed {
+        let doubtful = log_len(&path) > 0 || schema::is_backup(&path);
+        let opened = schema::open(&path, &mut seeds)?;
+        if opened.existed {
+            let check = match config.check {
+                Check::Never => false,
+                Check::AfterCrash => doubtful,
+                Check::Always => true,
+            };
+            if check {
+                check::check(&opened.connection)?;
+            }
             // What a process that died has left in the write-ahead log may not be synced yet.
             // Nobody else has the file open, so this is never held up.
-            let _settled = schema::checkpoint(&connection)?;
+            let _settled = checkpoint(&opened.connection)?;
         }
         let capabilities = Capabilities {
             dense: true,
@@ -127,14 +155,19 @@ impl SqliteStore {
             retention: config.retention,
             rules: config.rules,
         };
-        bounds.apply(&connection)?;
-        let (jobs, mut threads) = reader::start(&path, config.readers)?;
+        bounds.apply(&opened.connection)?;
+        let gate = Arc::<Gate>::default();
+        let jobs = Arc::new(Queue::new(JOBS, usize::MAX));
+        let commands = Arc::new(Queue::new(COMMANDS, COMMAND_BYTES));
         let published = Arc::new(Published::default());
         let writer = Writer {
-            path,
-            connection: Some(connection),
-            epochs,
-            epoch_due: existed,
+            path: path.clone(),
+            commands: Arc::clone(&commands),
+            connection: Some(opened.connection),
+            epochs: opened.epochs,
+            epoch_due: opened.existed,
+            table: TopicTable::default(),
+            gate: Arc::clone(&gate),
             seeds: Box::new(seeds),
             clock: clock.clone(),
             bounds,
@@ -142,19 +175,45 @@ impl SqliteStore {
             capabilities,
             published: Arc::clone(&published),
         };
-        let (commands, receiver) = mpsc::channel(COMMANDS);
-        threads.push(thread::spawn(move || writer.run(receiver)));
-        Ok(Self(Arc::new(Shared {
+        let mut shared = Shared {
+            path,
             capabilities,
             clock,
             published,
-            ends: Mutex::new(Some(Ends {
-                commands: Arc::new(futures::lock::Mutex::new(commands)),
-                jobs,
-            })),
-            threads,
+            gate,
+            commands,
+            jobs,
+            threads: Vec::new(),
             _lock: lock,
-        })))
+        };
+        // Should one of them not start, those that did end with what is shared.
+        shared.threads = reader::start(&shared.path, config.readers, &shared.jobs, &shared.gate)?;
+        let write = thread::Builder::new().name("replay-sqlite write".to_owned());
+        shared.threads.push(write.spawn(move || writer.run())?);
+        Ok(Self(Arc::new(shared)))
+    }
+
+    /// Copies the log as it is now into a new file, which is synced and complete once it bears its
+    /// name, while everything else goes on: [`backup`](crate::backup()) says more. Meanwhile the
+    /// write-ahead log beside the file grows with what is appended.
+    ///
+    /// # Errors
+    /// There is such a file already, or it cannot be written.
+    ///
+    /// # Cancel safety
+    /// The backup is taken nevertheless.
+    pub async fn backup(&self, to: &Path) -> Result<Backup, BackupError> {
+        let (reply, answer) = oneshot::channel();
+        let (shared, to) = (Arc::clone(&self.0), to.to_owned());
+        let take = thread::Builder::new().name("replay-sqlite backup".to_owned());
+        let spawned = take.spawn(move || {
+            let _log_may_grow = shared.gate.back_up();
+            let _gone = reply.send(backup::backup(&shared.path, &to));
+        });
+        spawned.map_err(OpenError::from)?;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(rusqlite::Error::InvalidQuery.into()))
     }
 
     async fn read_job<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
@@ -163,41 +222,40 @@ impl SqliteStore {
             let _ticked = self.ask(Command::Tick).await;
         }
         let (reply, answer) = oneshot::channel();
-        let sent = self.0.ends(|ends| ends.jobs.send(job(reply)))?;
-        sent.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        let queued = self.0.jobs.push(job(reply), 0).await;
+        queued.map_err(|_| StoreError::Closed)?;
+        // A reader answers everything it takes, unless it panics.
+        answer.await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable {
+                detail: "reading panicked".into(),
+            })
+        })
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
-        let commands = self.0.ends(|ends| Arc::clone(&ends.commands))?;
         let (reply, answer) = oneshot::channel();
-        let sent = commands.lock().await.send(command(reply)).await;
-        sent.map_err(|_| StoreError::Closed)?;
-        // The writer answers everything it takes, unless it ends before: in order, or not.
+        let command = command(reply);
+        let weight = command.weight();
+        let queued = self.0.commands.push(command, weight).await;
+        queued.map_err(|_| StoreError::Closed)?;
+        // The writer answers everything it takes, unless it is closed before, or panics.
         answer.await.unwrap_or_else(|_| {
-            self.0.ends(|_| ())?;
-            Err(StoreError::OutcomeUnknown {
-                detail: "the writing thread ended".into(),
+            Err(if self.0.commands.is_closed() {
+                StoreError::Closed
+            } else {
+                StoreError::OutcomeUnknown {
+                    detail: "writing panicked".into(),
+                }
             })
         })
     }
 }
 
-impl Shared {
-    fn ends<T>(&self, take: impl FnOnce(&Ends) -> T) -> Result<T, StoreError> {
-        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.as_ref().map(take).ok_or(StoreError::Closed)
-    }
-
-    /// Lets the threads end when they have done what is queued.
-    fn release(&self) {
-        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.release();
+        // The threads end when they have done what is queued.
+        self.commands.close();
+        self.jobs.close();
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so already.
             let _panicked = thread.join();
@@ -258,7 +316,7 @@ impl ReplayStore for SqliteStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         let closed = self.ask(Command::Close).await;
-        self.0.release();
+        self.0.jobs.close();
         match closed {
             Err(StoreError::Closed) => Ok(()),
             other => other,

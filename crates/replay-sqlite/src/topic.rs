@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use replay_store::{Selector, Topic, TopicInfo};
-use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row};
+
+use crate::row::topic;
 
 /// A topic as a reader needs it.
 pub(crate) struct Matching {
@@ -57,9 +58,7 @@ pub(crate) fn matching(
 
 fn parse(row: &Row<'_>) -> rusqlite::Result<Matching> {
     let count = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
-    let name = Topic::new(row.get_ref(1)?.as_str()?).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error))
-    })?;
+    let name = topic(row, 1)?;
     Ok(Matching {
         id: row.get(0)?,
         floor: count(2)?,

@@ -1,12 +1,12 @@
 //! The writing side: one thread that commits whatever has queued up meanwhile.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::vec::IntoIter;
 
-use futures::StreamExt as _;
-use futures::channel::{mpsc, oneshot};
-use futures::executor::block_on;
+use futures::channel::oneshot;
 use replay_store::{
     Append, Appended, Capabilities, Clock, Epoch, Epochs, Hint, Hints, KeyWindow, Selector,
     StoreError,
@@ -14,9 +14,12 @@ use replay_store::{
 use rusqlite::Connection;
 
 use crate::error::failed;
-use crate::log::{AppendError, Log, Outcome};
+use crate::gate::Gate;
+use crate::log::{Failure, Log, Outcome};
+use crate::queue::Queue;
 use crate::retain::Bounds;
 use crate::schema;
+use crate::table::TopicTable;
 
 /// The most commands that share one commit, and the data after which no more are added.
 const GROUP: usize = 512;
@@ -37,6 +40,26 @@ pub(crate) enum Command {
     Close(Reply<()>),
 }
 
+impl Command {
+    /// What it weighs in the queue: about what it holds in memory.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Append(batch, _) => batch.iter().map(|append| append.data.len()).sum(),
+            _ => 0,
+        }
+    }
+
+    fn fail(self, error: StoreError) {
+        // Whoever asked may have gone.
+        let _gone = match self {
+            Self::Append(_, reply) => reply.send(Err(error)).is_err(),
+            Self::Trim(_, _, reply) | Self::Tick(reply) | Self::Close(reply) => {
+                reply.send(Err(error)).is_err()
+            }
+        };
+    }
+}
+
 /// What the writer tells everybody after each commit.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
@@ -47,11 +70,14 @@ pub(crate) struct Published {
 
 pub(crate) struct Writer {
     pub(crate) path: PathBuf,
-    /// `None` after a commit whose outcome is not known, until the file can be written again.
+    pub(crate) commands: Arc<Queue<Command>>,
+    /// `None` after a transaction that failed, until the file has been opened anew.
     pub(crate) connection: Option<Connection>,
     pub(crate) epochs: Epochs,
     /// The next event starts an epoch.
     pub(crate) epoch_due: bool,
+    pub(crate) table: TopicTable,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) seeds: Box<dyn FnMut() -> u64 + Send>,
     pub(crate) clock: Clock,
     pub(crate) bounds: Bounds,
@@ -60,48 +86,48 @@ pub(crate) struct Writer {
     pub(crate) published: Arc<Published>,
 }
 
-/// Commands that were applied, and whose answers wait for the commit.
-#[derive(Default)]
-struct Applied {
-    appends: Vec<AppliedAppend>,
-    others: Vec<Reply<()>>,
-    /// Who asked to close. Answered after the commit, and after closing.
-    close: Option<Reply<()>>,
-}
-
-struct AppliedAppend {
-    result: Result<Vec<Appended>, StoreError>,
-    reply: Reply<Vec<Appended>>,
+/// A command that was applied, and whose answer waits for the commit.
+enum Applied {
+    Append(Result<Vec<Appended>, StoreError>, Reply<Vec<Appended>>),
+    Other(Result<(), StoreError>, Reply<()>),
+    /// Answered after closing.
+    Close(Reply<()>),
 }
 
 impl Applied {
-    /// Tells everybody how it ended. A batch that was refused before is told that.
-    fn answer(self, committed: &Result<(), StoreError>) {
+    /// Tells how it ended. A command that failed by itself is told that. Returns who asked to
+    /// close.
+    fn answer(self, committed: &Result<(), StoreError>) -> Option<Reply<()>> {
         // Whoever asked may have gone.
-        for AppliedAppend { result, reply } in self.appends {
-            let result = result.and_then(|appended| committed.clone().map(|()| appended));
-            let _gone = reply.send(result);
-        }
-        for reply in self.others {
-            let _gone = reply.send(committed.clone());
-        }
+        let _gone = match self {
+            Self::Append(result, reply) => {
+                let result = result.and_then(|appended| committed.clone().map(|()| appended));
+                reply.send(result).is_err()
+            }
+            Self::Other(result, reply) => {
+                reply.send(result.and_then(|()| committed.clone())).is_err()
+            }
+            Self::Close(reply) => return Some(reply),
+        };
+        None
     }
 }
 
 impl Writer {
     /// Serves commands until one says to close, or nobody is left to send any.
-    pub(crate) fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        while let Some(first) = block_on(commands.next()) {
-            let mut bytes = size(&first);
-            let mut group = vec![first];
-            while group.len() < GROUP && bytes < GROUP_BYTES {
-                let Ok(next) = commands.try_recv() else { break };
-                bytes += size(&next);
-                group.push(next);
-            }
-            if let Some(reply) = self.serve(group) {
-                let _gone = reply.send(self.close());
-                return;
+    pub(crate) fn run(mut self) {
+        let commands = Cleared(Arc::clone(&self.commands));
+        while let Some(group) = commands.0.take(GROUP, GROUP_BYTES) {
+            // A panic, in the clock or the seeds that were handed in if nowhere else, fails the
+            // commands of its group, whose replies go with it; it ends nothing.
+            let served = catch_unwind(AssertUnwindSafe(|| self.serve(group)));
+            match served {
+                Ok(None) => {}
+                Ok(Some(reply)) => {
+                    let _gone = reply.send(self.close());
+                    return;
+                }
+                Err(_panic) => self.distrust(),
             }
         }
         // Nobody is left to tell; a failed checkpoint is made up for by the next opening.
@@ -110,44 +136,68 @@ impl Writer {
 
     /// Commits what the commands ask for and answers them. Returns who asked to close.
     fn serve(&mut self, group: Vec<Command>) -> Option<Reply<()>> {
-        let mut applied = Applied::default();
-        let committed = self.transact(group, &mut applied);
-        let close = applied.close.take();
-        applied.answer(&committed);
-        self.vacuum();
+        let mut applied = Vec::with_capacity(group.len());
+        let mut group = group.into_iter();
+        let committed = self.transact(&mut group, &mut applied);
+        let mut close = None;
+        for applied in applied {
+            close = applied.answer(&committed).or(close);
+        }
+        // What was not reached. Who wants to close does not mind.
+        let error = committed.err().unwrap_or(StoreError::Closed);
+        for command in group {
+            match command {
+                Command::Close(reply) => close = Some(reply),
+                other => other.fail(error.clone()),
+            }
+        }
+        self.keep_house();
         close
     }
 
-    fn transact(&mut self, group: Vec<Command>, applied: &mut Applied) -> Result<(), StoreError> {
-        let reopened = self.reopen_if_needed();
-        let next_epoch = self.epoch_due.then(|| Epoch((self.seeds)()));
-        let mut log = reopened.and_then(|()| self.begin(next_epoch));
-        let log_prev = log.as_ref().map_or(0, |log| log.row.tail);
-        for command in group {
-            self.apply(&mut log, command, applied);
-        }
-        let prepared = log.and_then(|log| self.finish(log).map_err(|error| failed(&error)));
-        let Some(connection) = &self.connection else {
-            return prepared.map(|_| ());
-        };
-        let outcome = match prepared {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                // After some errors SQLite has rolled back by itself; then this changes nothing.
-                let _rolled_back = connection.execute_batch("ROLLBACK");
-                if !connection.is_autocommit() {
-                    self.distrust();
-                }
-                return Err(error);
-            }
-        };
-        if let Err(error) = connection.execute_batch("COMMIT") {
+    fn transact(
+        &mut self,
+        group: &mut IntoIter<Command>,
+        applied: &mut Vec<Applied>,
+    ) -> Result<(), StoreError> {
+        self.reopen_if_needed()?;
+        let committed = self.commit(group, applied);
+        if committed.is_err() {
             self.distrust();
-            return Err(StoreError::OutcomeUnknown {
-                detail: error.to_string().into(),
-            });
         }
-        self.publish(outcome, log_prev);
+        committed
+    }
+
+    /// One transaction. If it fails, nothing can be relied on but the file.
+    fn commit(
+        &mut self,
+        group: &mut IntoIter<Command>,
+        applied: &mut Vec<Applied>,
+    ) -> Result<(), StoreError> {
+        let nothing_happened = |error: rusqlite::Error| failed(&error);
+        let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
+        let next_epoch = self.epoch_due.then(|| Epoch((self.seeds)()));
+        let mut log = Log::begin(
+            connection,
+            &self.bounds,
+            &mut self.table,
+            &self.epochs,
+            next_epoch,
+            self.clock.now_ms(),
+            &self.keys,
+        )
+        .map_err(nothing_happened)?;
+        for command in group.by_ref() {
+            let fallen = apply(&mut log, command, &self.capabilities, applied);
+            fallen.map_err(nothing_happened)?;
+        }
+        let outcome = log.finish(&self.keys).map_err(nothing_happened)?;
+        let committed = connection.prepare_cached("COMMIT");
+        let committed = committed.and_then(|mut commit| commit.execute([]));
+        committed.map_err(|error| StoreError::OutcomeUnknown {
+            detail: error.to_string().into(),
+        })?;
+        self.publish(outcome);
         Ok(())
     }
 
@@ -155,75 +205,22 @@ impl Writer {
     /// tried again: the file is read anew, and what follows is another epoch.
     fn distrust(&mut self) {
         self.connection = None;
+        self.table.clear();
         self.epoch_due = true;
     }
 
-    fn begin(&self, next_epoch: Option<Epoch>) -> Result<Log<'_>, StoreError> {
-        let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
-        let begin = || {
-            connection.execute_batch("BEGIN IMMEDIATE")?;
-            let mut log = Log::load(connection, &self.bounds, self.epochs.clone(), next_epoch)?;
-            log.tick(self.clock.now_ms(), &self.keys)?;
-            Ok(log)
-        };
-        begin().map_err(|error: rusqlite::Error| failed(&error))
-    }
-
-    /// Applies one command, unless the transaction is broken.
-    fn apply(
-        &self,
-        log: &mut Result<Log<'_>, StoreError>,
-        command: Command,
-        applied: &mut Applied,
-    ) {
-        let mut broken = None;
-        match command {
-            Command::Append(batch, reply) => {
-                let result = match log
-                    .as_mut()
-                    .map(|log| log.append(batch, &self.capabilities))
-                {
-                    Ok(Ok(appended)) => Ok(appended),
-                    Ok(Err(AppendError::Refused(refused))) => Err(refused),
-                    Ok(Err(AppendError::Failed(error))) => {
-                        broken = Some(error);
-                        Ok(vec![])
-                    }
-                    Err(_) => Ok(vec![]),
-                };
-                applied.appends.push(AppliedAppend { result, reply });
-            }
-            Command::Trim(selector, through, reply) => {
-                if let Ok(log) = log {
-                    broken = log.trim(&selector, through).err();
-                }
-                applied.others.push(reply);
-            }
-            Command::Tick(reply) => applied.others.push(reply),
-            Command::Close(reply) => applied.close = Some(reply),
+    fn publish(&mut self, outcome: Outcome) {
+        self.table.committed();
+        if let Some(epochs) = outcome.started {
+            self.epochs = epochs;
+            self.epoch_due = false;
         }
-        if let Some(error) = broken {
-            *log = Err(failed(&error));
-        }
-    }
-
-    fn finish(&self, mut log: Log<'_>) -> rusqlite::Result<Outcome> {
-        log.retain(&self.keys)?;
-        let expires_ms = log.expires_ms()?.unwrap_or(u64::MAX);
-        // Should the commit fail, a reader at worst asks for a tick in vain.
-        self.published
-            .expires_ms
-            .store(expires_ms, Ordering::Release);
-        log.finish()
-    }
-
-    fn publish(&mut self, outcome: Outcome, log_prev: u64) {
-        self.epochs = outcome.epochs;
-        self.epoch_due = self.epoch_due && !outcome.started;
+        let expires_ms = &self.published.expires_ms;
+        expires_ms.store(outcome.expires_ms, Ordering::Release);
         if !outcome.events.is_empty() {
             let hint = Hint {
                 epoch: self.epochs.current(),
-                log_prev,
+                log_prev: outcome.log_prev,
                 events: outcome.events.into(),
             };
             for waker in self.published.hints.push(&hint) {
@@ -232,19 +229,21 @@ impl Writer {
         }
     }
 
-    /// Gives pages back to the file system, a few at a time, when there are many to spare. That is
-    /// a commit of its own, and can fail like any other.
-    fn vacuum(&mut self) {
-        let vacuumed = self.connection.as_ref().map(|connection| {
-            let free: i64 = connection
-                .prepare_cached("PRAGMA freelist_count")?
-                .query_row([], |row| row.get(0))?;
-            if free > SPARE_PAGES {
-                connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
-            }
-            Ok::<_, rusqlite::Error>(())
-        });
-        if matches!(vacuumed, Some(Err(_))) {
+    /// What nobody waits for: keeps the files small. It is a commit of its own, and can fail like
+    /// any other.
+    fn keep_house(&mut self) {
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        let kept = self
+            .gate
+            .keep_log_short(&self.path, connection)
+            .and_then(|()| {
+                // Goes on while there is nothing better to do.
+                while vacuum(connection)? && self.commands.is_empty() {}
+                Ok(())
+            });
+        if kept.is_err() {
             self.distrust();
         }
     }
@@ -256,19 +255,20 @@ impl Writer {
         let unavailable = |detail: String| StoreError::Unavailable {
             detail: detail.into(),
         };
-        let (connection, epochs, _) = schema::open(&self.path, &mut self.seeds)
+        let opened = schema::open(&self.path, &mut self.seeds)
             .map_err(|error| unavailable(error.to_string()))?;
-        // A file that cannot take what is in its write-ahead log must not be given more.
-        match schema::checkpoint(&connection) {
+        // A file that cannot take what is in its write-ahead log must not be given more; and what
+        // a failed commit has left in the log must not be found again.
+        match self.gate.checkpoint(&opened.connection) {
             Ok(true) => {}
             Ok(false) => return Err(unavailable("the file is being read; try again".to_owned())),
             Err(error) => return Err(failed(&error)),
         }
         self.bounds
-            .apply(&connection)
+            .apply(&opened.connection)
             .map_err(|error| failed(&error))?;
-        self.epochs = epochs;
-        self.connection = Some(connection);
+        self.epochs = opened.epochs;
+        self.connection = Some(opened.connection);
         Ok(())
     }
 
@@ -277,14 +277,62 @@ impl Writer {
         let Some(connection) = self.connection.take() else {
             return Ok(());
         };
-        schema::checkpoint(&connection).map_err(|error| failed(&error))?;
+        self.gate
+            .checkpoint(&connection)
+            .map_err(|error| failed(&error))?;
         connection.close().map_err(|(_, error)| failed(&error))
     }
 }
 
-fn size(command: &Command) -> usize {
-    match command {
-        Command::Append(batch, _) => batch.iter().map(|append| append.data.len()).sum(),
-        _ => 0,
+/// Applies one command. An error has ended the transaction.
+fn apply(
+    log: &mut Log<'_>,
+    command: Command,
+    capabilities: &Capabilities,
+    applied: &mut Vec<Applied>,
+) -> rusqlite::Result<()> {
+    let mut fallen = Ok(());
+    let mut told = |failure| match failure {
+        Failure::Alone(error) => error,
+        Failure::Fallen(error) => {
+            let told = failed(&error);
+            fallen = Err(error);
+            told
+        }
+    };
+    applied.push(match command {
+        Command::Append(batch, reply) => {
+            let appended = log.append(batch, capabilities);
+            Applied::Append(appended.map_err(&mut told), reply)
+        }
+        Command::Trim(selector, through, reply) => {
+            let trimmed = log.trim(&selector, through);
+            Applied::Other(trimmed.map_err(&mut told), reply)
+        }
+        Command::Tick(reply) => Applied::Other(Ok(()), reply),
+        Command::Close(reply) => Applied::Close(reply),
+    });
+    fallen
+}
+
+/// Gives pages back to the file system, a few at a time, when there are many to spare. Returns
+/// whether there are more.
+fn vacuum(connection: &Connection) -> rusqlite::Result<bool> {
+    let free: i64 = connection
+        .prepare_cached("PRAGMA freelist_count")?
+        .query_row([], |row| row.get(0))?;
+    if free <= SPARE_PAGES {
+        return Ok(false);
+    }
+    connection.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+    Ok(true)
+}
+
+/// When the writer is gone, nobody may wait for it.
+struct Cleared(Arc<Queue<Command>>);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        self.0.clear();
     }
 }

@@ -27,7 +27,7 @@ fn open(folder: &Path, setup: &Setup) -> SqliteStore {
         rules: setup.rules.clone(),
         keys: setup.keys,
         max_event_bytes: setup.max_event_bytes,
-        readers: 2,
+        ..SqliteConfig::default()
     };
     let seeds = || SEED.fetch_add(1, Ordering::Relaxed);
     let path = folder.join("events.db");
