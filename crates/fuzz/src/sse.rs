@@ -29,10 +29,7 @@ pub fn decode(input: &[u8]) {
     assert_eq!(read_owned(decoder, stream.chunks(size)), whole.0);
 }
 
-fn read_owned<'c>(
-    mut decoder: Decoder,
-    chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Vec<String> {
+fn read_owned<'c>(mut decoder: Decoder, chunks: impl IntoIterator<Item = &'c [u8]>) -> Vec<String> {
     let mut seen = Vec::new();
     for chunk in chunks {
         let mut items = decoder.push(chunk);

@@ -18,6 +18,14 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// A message that inflates to less is never refused for its ratio.
 const RATIO_FLOOR: u64 = 64 * 1024;
 
+/// The ratio is judged at each multiple of this in the compressed message, so that the verdict does
+/// not depend on how the message arrives.
+const RATIO_STEP: u64 = 256;
+
+/// Up to here nothing is judged, and zlib may have all there is at once. What it has read then it may
+/// not have written yet: a few bytes, each worth 2 KiB at most. So this is well below the floor.
+const RATIO_FREE: u64 = RATIO_FLOOR / 2;
+
 /// The most that one step compresses to.
 const STEP: usize = 16 * 1024;
 
@@ -146,8 +154,9 @@ impl fmt::Debug for Deflater {
 /// Inflates the messages that the peer compressed: whole ones for an
 /// [`Assembler`](crate::Assembler), or [chunk by chunk](Self::push) as they arrive.
 ///
-/// It owns no heap until the first compressed message, then the window and zlib-rs's code tables.
-/// If the peer agreed to no context takeover, all of it is freed after each message.
+/// It owns no heap until the first compressed message, then 47 KiB: a window of 32 KiB, whatever was
+/// agreed on, and zlib-rs's code tables. If the peer agreed to no context takeover, all of it is freed
+/// after each message.
 ///
 /// A block with BFINAL ends a DEFLATE stream: what comes behind it may not reach back before it, and
 /// is refused if it does. Compressors that set the bit begin anew too.
@@ -185,8 +194,9 @@ impl Inflater {
 
     /// How many times its compressed size a message may inflate to, once it is over 64 KiB; 256 by
     /// default. DEFLATE reaches 1032 at most. More is refused with
-    /// [`CloseCode::TOO_BIG`](crate::CloseCode::TOO_BIG). It costs no memory of its own: that is
-    /// bounded by [`max_message`](Self::max_message).
+    /// [`CloseCode::TOO_BIG`](crate::CloseCode::TOO_BIG). It is judged every 256 compressed bytes, so
+    /// 258 KiB more may be inflated before that. It costs no memory of its own: that is bounded by
+    /// [`max_message`](Self::max_message).
     #[must_use]
     pub const fn max_ratio(mut self, ratio: u32) -> Self {
         self.max_ratio = ratio;
@@ -256,9 +266,9 @@ impl Inflater {
             self.first = true;
             self.utf8 = Utf8::new();
         }
-        self.read += chunk.payload.len() as u64;
         Input {
             rest: chunk.payload,
+            is_drained: true,
             kind: chunk.kind,
             last: chunk.last,
         }
@@ -266,35 +276,38 @@ impl Inflater {
 
     /// Inflates as much of the chunk as fits into `out`. Returns how much that was, and whether the
     /// chunk is used up. After an error the connection is to be closed.
+    ///
+    /// The verdict is the same however a message is cut into chunks and steps: whatever comes first in
+    /// the message is what is told.
     pub(crate) fn step(
         &mut self,
         input: &mut Input<'_>,
         out: &mut [u8],
     ) -> Result<(usize, bool), Rule> {
         let mut len = 0;
-        let is_over = loop {
-            // One byte beyond the limit tells a message that is at it from one that is over it.
-            let room = (self.max_message - self.written).saturating_add(1);
+        let outcome = loop {
             let free = out.get_mut(len..).unwrap_or_default();
-            let most = free.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-            let free = free.get_mut(..most).unwrap_or_default();
             if free.is_empty() {
-                break false;
+                break Ok(false);
             }
-            let (read, written) =
-                self.decompress(input.rest, free, InflateFlush::SyncFlush, &mut len)?;
-            input.rest = input.rest.get(read..).unwrap_or_default();
-            if input.rest.is_empty() && written < most {
-                break true;
-            }
-            if read == 0 && written == 0 {
-                return Err(Rule::InvalidDeflate);
+            match self.inflate(input, free) {
+                Ok((written, is_over)) => {
+                    len += written;
+                    if is_over {
+                        break Ok(true);
+                    }
+                }
+                Err((written, rule)) => {
+                    len += written;
+                    break Err(rule);
+                }
             }
         };
+        let text = out.get(..len).unwrap_or_default();
         if input.kind == Kind::Text {
-            let text = out.get(..len).unwrap_or_default();
             self.utf8.push(text).map_err(|_| Rule::InvalidUtf8)?;
         }
+        let is_over = outcome?;
         if is_over && input.last {
             self.finish()?;
             if input.kind == Kind::Text {
@@ -304,12 +317,59 @@ impl Inflater {
         Ok((len, is_over))
     }
 
+    /// Calls zlib once. Returns how much it wrote that is within the limits, and whether the input is
+    /// used up; with an error, how much it wrote before that.
+    fn inflate(
+        &mut self,
+        input: &mut Input<'_>,
+        free: &mut [u8],
+    ) -> Result<(usize, bool), (usize, Rule)> {
+        // Once the limit of the message is the lower one, the ratio need not be judged any more.
+        let allowed = RATIO_FLOOR.max(self.read.saturating_mul(self.max_ratio.into()));
+        let is_free = self.written < RATIO_FREE;
+        let is_judged = allowed < self.max_message;
+        // One byte beyond the limit tells a message that is at it from one that is over it.
+        let mut room = (self.max_message - self.written).saturating_add(1);
+        let mut part = input.rest;
+        if !input.is_drained {
+            part = &[];
+        } else if is_judged && !is_free {
+            let next = RATIO_STEP - self.read % RATIO_STEP;
+            part = part.get(..clamp(next)).unwrap_or(part);
+        }
+        if is_judged && is_free {
+            room = room.min(RATIO_FREE - self.written);
+        }
+        let room = free.len().min(clamp(room));
+        let free = free.get_mut(..room).unwrap_or_default();
+
+        let (read, mut written, status) = self.decompress(part, free, InflateFlush::SyncFlush);
+        input.rest = input.rest.get(read..).unwrap_or_default();
+        input.is_drained = written < room;
+        self.read += read as u64;
+        self.written += written as u64;
+        if self.written > self.max_message {
+            written -= 1;
+            return Err((written, Rule::MessageTooBig));
+        }
+        if status.is_none() || (!part.is_empty() && read == 0 && written == 0) {
+            return Err((written, Rule::InvalidDeflate));
+        }
+        let is_over = input.rest.is_empty() && input.is_drained;
+        let is_milestone = self.read.is_multiple_of(RATIO_STEP) || (is_over && input.last);
+        let allowed = RATIO_FLOOR.max(self.read.saturating_mul(self.max_ratio.into()));
+        if input.is_drained && is_milestone && self.written > allowed {
+            return Err((written, Rule::RatioTooHigh));
+        }
+        Ok((written, is_over))
+    }
+
     /// The message ends here, which must be within an empty block (RFC 7692 section 7.2.1). The
     /// inflater stops behind that, after exactly four bytes, unless something else was unfinished.
     fn finish(&mut self) -> Result<(), Rule> {
         const BEYOND: [u8; 8] = [0x00, 0x00, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00];
-        let ends = self.decompress(&BEYOND, &mut [0; 8], InflateFlush::Block, &mut 0)?;
-        if ends != (TAIL.len(), 0) {
+        let (read, written, status) = self.decompress(&BEYOND, &mut [0; 8], InflateFlush::Block);
+        if (read, written) != (TAIL.len(), 0) || status.is_none() {
             return Err(Rule::InvalidDeflate);
         }
         if self.side.no_context_takeover {
@@ -318,44 +378,37 @@ impl Inflater {
         Ok(())
     }
 
-    /// Calls zlib once, adds what it wrote to `len`, and holds it against the limits.
+    /// How much zlib read and wrote, and no status if there is no sense in what it read.
     fn decompress(
         &mut self,
         part: &[u8],
         free: &mut [u8],
         flush: InflateFlush,
-        len: &mut usize,
-    ) -> Result<(usize, usize), Rule> {
-        let bits = self.side.max_window_bits.get();
-        let state = self.state.get_or_insert_with(|| Inflate::new(false, bits));
+    ) -> (usize, usize, Option<Status>) {
+        // The largest window, whatever was agreed on: zlib-rs needs the same memory for all, and
+        // would see a distance beyond a smaller one or not, depending on how the message arrives.
+        let state = self.state.get_or_insert_with(|| Inflate::new(false, 15));
         let (read, written) = (state.total_in(), state.total_out());
-        let status = state
-            .decompress(part, free, flush)
-            .map_err(|_| Rule::InvalidDeflate)?;
+        let status = state.decompress(part, free, flush).ok();
         let (read, written) = (state.total_in() - read, state.total_out() - written);
-        if status == Status::StreamEnd {
+        if status == Some(Status::StreamEnd) {
             // A last block may end a part of a message (section 7.2.3.4); another stream begins.
             self.state = None;
         }
-        self.written += written;
-        if self.written > self.max_message {
-            return Err(Rule::MessageTooBig);
-        }
-        let ratio = self.read.saturating_mul(self.max_ratio.into());
-        if self.written > RATIO_FLOOR.max(ratio) {
-            return Err(Rule::RatioTooHigh);
-        }
-        let read = usize::try_from(read).unwrap_or(usize::MAX);
-        let written = usize::try_from(written).unwrap_or(usize::MAX);
-        *len += written;
-        Ok((read, written))
+        (clamp(read), clamp(written), status)
     }
+}
+
+fn clamp(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// What is left of a compressed chunk.
 #[derive(Debug)]
 pub(crate) struct Input<'b> {
     rest: &'b [u8],
+    /// Whether zlib has written all that it can of what it has read.
+    is_drained: bool,
     kind: Kind,
     last: bool,
 }
