@@ -386,7 +386,7 @@ impl Inflater {
         flush: InflateFlush,
     ) -> (usize, usize, Option<Status>) {
         // The largest window, whatever was agreed on: zlib-rs needs the same memory for all, and
-        // would see a distance beyond a smaller one or not, depending on how the message arrives.
+        // follows a distance beyond a smaller one all the same.
         let state = self.state.get_or_insert_with(|| Inflate::new(false, 15));
         let (read, written) = (state.total_in(), state.total_out());
         let status = state.decompress(part, free, flush).ok();
