@@ -253,6 +253,41 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    /// The same messages before the same violation, whatever the size of what arrives and of the
+    /// buffer, also of what nobody compressed and of what goes beyond a limit.
+    #[test]
+    fn a_compressed_stream_gives_the_same_in_any_pieces(
+        messages in vec(crate::payload(), 1..4),
+        spoilt in vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        max_message in prop::sample::select(vec![100, 5000, 1 << 20]),
+        max_ratio in prop::sample::select(vec![2, 30, 1100]),
+        sizes in vec((1..300_usize, 1..3000_usize), 1..4),
+    ) {
+        let side = side(false, 15);
+        let parts = messages.iter().map(|bytes| (&bytes[..], true)).collect::<Vec<_>>();
+        let mut wire = crate::write(&mut Deflater::new(side), &parts);
+        for (at, byte) in spoilt {
+            let at = at.index(wire.len());
+            wire[at] ^= byte;
+        }
+        let read = |piece, buffer| {
+            let mut reader = Reader::new(side, buffer);
+            let inflater = Inflater::new(side).max_ratio(max_ratio).max_message(max_message);
+            reader.inflater = inflater;
+            let outcome = wire.chunks(piece).try_for_each(|piece| reader.read(piece));
+            (reader.messages, outcome)
+        };
+        let whole = read(usize::MAX, 1 << 16);
+        for (piece, buffer) in sizes {
+            prop_assert_eq!(&read(piece, buffer), &whole, "{} at a time", piece);
+        }
+        prop_assert_eq!(&read(1, 1), &whole);
+    }
+}
+
 /// The frames of messages, each compressed or not and in so many fragments, or in one frame for 0.
 fn send<R: ws_proto::Role>(
     mut connection: Connection<R>,
