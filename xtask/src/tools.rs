@@ -21,20 +21,24 @@ const PYTHON: &str = "aiohttp==3.14.5 httpx-sse==0.4.3 websockets==17.4 wsproto=
 pub(crate) const KOSOKU: &str = "kosoku==0.1.0";
 
 /// A command that works where the tests can run, and the Debian package that brings it.
-const SYSTEM: [(&str, &str); 9] = [
+const SYSTEM: [(&str, &str); 10] = [
     ("command -v cc && command -v make", "build-essential"),
     ("command -v git", "git"),
     ("command -v curl", "curl"),
     ("command -v chromium", "chromium"),
     ("command -v node", "nodejs"),
     ("command -v npm", "npm"),
+    (
+        "command -v nats-server || test -x /usr/sbin/nats-server",
+        "nats-server",
+    ),
     ("command -v python3", "python3"),
     ("python3 -c 'import ensurepip, venv'", "python3-venv"),
     ("command -v redis-server", "redis-server"),
 ];
 
 /// Where each tool is, as the environment variables that `testkit::tool` reads.
-pub(crate) type Tools = [(&'static str, PathBuf); 6];
+pub(crate) type Tools = [(&'static str, PathBuf); 7];
 
 /// Installs whatever is missing.
 ///
@@ -65,6 +69,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Tools> {
         ("TIDEGATE_TEST_CURL", find("curl")?),
         ("TIDEGATE_TEST_NODE", find("node")?),
         ("TIDEGATE_TEST_NODE_MODULES", node.join("node_modules")),
+        ("TIDEGATE_TEST_NATS_SERVER", find("nats-server")?),
         ("TIDEGATE_TEST_PYTHON", python),
         ("TIDEGATE_TEST_REDIS_SERVER", find("redis-server")?),
     ];
@@ -161,7 +166,9 @@ fn once(dir: &Path, wanted: &str, install: impl FnOnce() -> Result<String>) -> R
 
 fn find(program: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut files = env::split_paths(&path).map(|dir| dir.join(program));
+    // Debian keeps servers where the path of most users does not lead.
+    let dirs = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    let mut files = dirs.map(|dir| dir.join(program));
     files
         .find(|file| file.is_file())
         .with_context(|| format!("{program} is not on PATH"))

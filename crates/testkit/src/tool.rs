@@ -21,6 +21,8 @@ pub enum Tool {
     /// A `node_modules` folder with `playwright-core`, `undici` and `ws` in it: give it to [`Tool::Node`] as
     /// `NODE_PATH` and load CommonJS, `require('playwright-core')`.
     NodeModules,
+    /// The NATS server; Debian has it in `/usr/sbin`.
+    NatsServer,
     /// A Python whose packages include `aiohttp`, `httpx`, `httpx-sse`, `websockets` and `wsproto`.
     Python,
     /// A Redis server of version 7.0 or later: see [`RedisServer`](crate::RedisServer).
@@ -35,6 +37,7 @@ impl Tool {
             Self::Curl => "TIDEGATE_TEST_CURL",
             Self::Node => "TIDEGATE_TEST_NODE",
             Self::NodeModules => "TIDEGATE_TEST_NODE_MODULES",
+            Self::NatsServer => "TIDEGATE_TEST_NATS_SERVER",
             Self::Python => "TIDEGATE_TEST_PYTHON",
             Self::RedisServer => "TIDEGATE_TEST_REDIS_SERVER",
         }
@@ -47,6 +50,10 @@ impl Tool {
             Self::Curl => on_path("curl"),
             Self::Node => on_path("node"),
             Self::NodeModules => in_tools("node/node_modules"),
+            Self::NatsServer => on_path("nats-server").or_else(|| {
+                let debian = PathBuf::from("/usr/sbin/nats-server");
+                debian.is_file().then_some(debian)
+            }),
             Self::Python => in_tools("python/bin/python"),
             Self::RedisServer => on_path("redis-server"),
         }

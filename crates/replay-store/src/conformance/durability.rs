@@ -77,7 +77,15 @@ pub fn cursors_stay_valid_across_reopening<F: Factory>(factory: &F) -> Outcome {
         seq: cursors[3].seq - 1,
         ..cursors[11]
     };
-    let page = log.gap(&only("a"), never, GapReason::EpochChanged, parted);
+    if log.store.capabilities().dense {
+        log.gap(&only("a"), never, GapReason::EpochChanged, parted);
+    }
+    // A store that counts more than events may begin an epoch before its first one.
+    let page = log.read(&only("a"), never, Limit::default());
+    let gap = page.gap.expect("it never was");
+    assert_eq!(gap.reason, GapReason::EpochChanged);
+    assert_eq!(gap.continue_at.epoch, parted.epoch);
+    assert!((cursors[2].seq..=parted.seq).contains(&gap.continue_at.seq));
     assert_eq!(page.events.len(), 9);
     Ok(())
 }
@@ -109,6 +117,7 @@ pub fn keys_survive_reopening<F: Factory>(factory: &F) -> Outcome {
     assert_eq!((again.position, again.duplicate), (first.position, true));
     log.batch([keyed("a", "k", "y")])
         .expect_err("another event under the same key");
+    needs(F::COUNTED_KEYS, "COUNTED_KEYS")?;
     log.batch([keyed("a", "l", "x"), keyed("a", "m", "x")])
         .expect("the store appends");
     let log = log.reopened()?;

@@ -91,6 +91,7 @@ pub fn a_key_may_repeat_within_a_batch<F: Factory>(factory: &F) -> Outcome {
 
 /// The oldest key goes first, and duplicates do not renew it.
 pub fn keys_leave_the_window_by_count<F: Factory>(factory: &F) -> Outcome {
+    needs(F::COUNTED_KEYS, "COUNTED_KEYS")?;
     let log = remembering(
         factory,
         KeyWindow {

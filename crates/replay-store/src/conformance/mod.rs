@@ -73,6 +73,10 @@ pub trait Factory: Sync {
     /// skipped.
     const TURNABLE_CLOCK: bool = true;
 
+    /// Does the store bound the keys it remembers by [`KeyWindow::count`]? If not, cases that count
+    /// them are skipped.
+    const COUNTED_KEYS: bool = true;
+
     /// An empty log that no other case uses.
     fn fresh(&self, setup: &Setup) -> impl Future<Output = Self::Store> + Send;
 

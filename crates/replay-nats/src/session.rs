@@ -1,0 +1,494 @@
+//! One connection to NATS, and what is known of the stream as long as it lasts.
+//!
+//! A connection is never mended: when it breaks, everything known goes with it, nothing that still
+//! waited in it is sent, and the next use opens another one. So whatever a server lost while it was
+//! away, the first message that this node sends it afterwards is the one that begins an epoch.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Auth, AuthError, Client, ConnectOptions, HeaderMap, Request, ServerAddr};
+use bytes::Bytes;
+use replay_store::{Epochs, StoreError};
+use serde_json::{Value, json};
+
+use crate::config::{NatsConfig, OpenError};
+use crate::message::{MAX_HEADERS, Stored, corrupt, following};
+use crate::stream::{Info, settings};
+use crate::subject::{Subjects, decode};
+
+/// No such stream; no such message; the message that was to come last did not.
+const STREAM_NOT_FOUND: u64 = 10_059;
+const NO_MESSAGE: u64 = 10_037;
+const WRONG_LAST: u64 = 10_071;
+
+/// Epochs remembered.
+const MAX_EPOCHS: usize = 1000;
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    client: Client,
+    pub(crate) stream: String,
+    pub(crate) subjects: Subjects,
+    pub(crate) created: String,
+    pub(crate) max_event_bytes: usize,
+    pub(crate) dedup_window: Duration,
+    pub(crate) on_disk: bool,
+    timeout: Duration,
+    dead: Arc<AtomicBool>,
+    /// Something was ever trimmed.
+    trimmed: AtomicBool,
+    /// The largest seq seen: a log that ends before it has lost events.
+    seen: AtomicU64,
+    known: Mutex<Known>,
+    /// The next append of this node begins an epoch first.
+    epoch_due: tokio::sync::Mutex<bool>,
+}
+
+/// The epochs of the log, all that were born at or below `through`.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) epochs: Epochs,
+    pub(crate) through: u64,
+    /// The last message that tells them, and its time; 0 for none.
+    pub(crate) told_at: u64,
+    pub(crate) told_ms: u64,
+}
+
+/// How the server answered a publish.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Published {
+    At(u64),
+    /// The message id is known: nothing was stored, the first one stands there.
+    Duplicate(u64),
+    /// Another message of the subject came between.
+    Conflict,
+}
+
+impl Session {
+    /// Connects, and makes the stream if it is missing. `before` is the session before this one.
+    pub(crate) async fn open(
+        config: &NatsConfig,
+        before: Option<&Self>,
+    ) -> Result<Self, OpenError> {
+        let subjects = Subjects::new(&config.stream);
+        let dead = Arc::new(AtomicBool::new(false));
+        let client = connect(config, &dead).await?;
+        let mut session = Self {
+            client,
+            stream: config.stream.clone(),
+            subjects,
+            created: String::new(),
+            max_event_bytes: 0,
+            dedup_window: Duration::ZERO,
+            on_disk: false,
+            timeout: config.timeout,
+            dead,
+            trimmed: AtomicBool::new(false),
+            seen: AtomicU64::new(0),
+            known: Mutex::new(Known {
+                epochs: Epochs::new(replay_store::Epoch(0)),
+                through: 0,
+                told_at: 0,
+                told_ms: 0,
+            }),
+            epoch_due: tokio::sync::Mutex::new(false),
+        };
+        let failed = |detail: String| OpenError::JetStream { detail };
+        let mut info = session.try_info().await.map_err(failed)?;
+        if info.is_none() {
+            let create = format!("$JS.API.STREAM.CREATE.{}", config.stream);
+            let created = session
+                .api(&create, &settings(config, &session.subjects))
+                .await;
+            // Another hub may have made it at the same time.
+            info = session.try_info().await.map_err(failed)?;
+            if info.is_none() {
+                return Err(failed(match created {
+                    Ok(answer) => describe(&answer),
+                    Err(error) => error,
+                }));
+            }
+        }
+        let info = info.ok_or_else(|| failed("it answers nothing".to_owned()))?;
+        info.check(&config.stream, &session.subjects)?;
+        session.adopt(config, &info, before);
+        Ok(session)
+    }
+
+    fn adopt(&mut self, config: &NatsConfig, info: &Info, before: Option<&Self>) {
+        let largest = match usize::try_from(info.setting("max_msg_size")) {
+            Ok(size) if size > 0 => size.min(self.client.max_payload()),
+            _ => self.client.max_payload(),
+        };
+        self.max_event_bytes = config
+            .max_event_bytes
+            .min(largest.saturating_sub(MAX_HEADERS));
+        let window = u64::try_from(info.setting("duplicate_window")).unwrap_or(0);
+        self.dedup_window = Duration::from_nanos(window);
+        self.on_disk = info.settings.get("storage").and_then(Value::as_str) == Some("file");
+        self.created.clone_from(&info.created);
+        self.trimmed = AtomicBool::new(info.floor > 0);
+        self.seen = AtomicU64::new(info.last);
+        self.epoch_due = tokio::sync::Mutex::new(info.last > 0);
+        let mut known = Known {
+            epochs: Epochs::new(info.epoch(&self.stream)),
+            through: 0,
+            told_at: 0,
+            told_ms: 0,
+        };
+        // If retention has trimmed what told the epochs, the session before still knows them.
+        if let Some(before) = before.filter(|it| it.created == self.created) {
+            let old = before.known().clone();
+            if old.told_at > 0 && old.told_at <= info.floor && old.through <= info.last {
+                known.epochs = old.epochs;
+            }
+        }
+        self.known = Mutex::new(known);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+
+    /// Nothing known of the stream holds any longer.
+    pub(crate) fn end(&self) {
+        self.dead.store(true, Ordering::Release);
+    }
+
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(crate) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The state of the stream. A stream that is another one, or has lost its end, ends the session.
+    pub(crate) async fn info(&self) -> Result<Info, StoreError> {
+        // What is seen while the answer is on its way may be younger than it.
+        let seen = self.seen.load(Ordering::Acquire);
+        let Some(info) = self.try_info().await.map_err(|it| unavailable(&it))? else {
+            self.end();
+            return Err(unavailable("the stream was deleted"));
+        };
+        if info.created != self.created {
+            self.end();
+            return Err(unavailable("the stream was made anew"));
+        }
+        self.seen.fetch_max(info.last, Ordering::AcqRel);
+        if info.last < seen {
+            self.end();
+            return Err(unavailable("the stream has lost its last events"));
+        }
+        info.check(&self.stream, &self.subjects)
+            .map_err(|refused| unavailable(&refused.to_string()))?;
+        if info.floor > 0 {
+            self.trimmed.store(true, Ordering::Release);
+        }
+        Ok(info)
+    }
+
+    async fn try_info(&self) -> Result<Option<Info>, String> {
+        let subject = format!("$JS.API.STREAM.INFO.{}", self.stream);
+        let ask = async |deleted| {
+            let answer = self
+                .api(&subject, &json!({"deleted_details": deleted}))
+                .await?;
+            match error_code(&answer) {
+                Some(STREAM_NOT_FOUND) => Ok(None),
+                Some(_) => Err(describe(&answer)),
+                None => Info::parse(&answer)
+                    .map(Some)
+                    .ok_or_else(|| "its answer cannot be read".to_owned()),
+            }
+        };
+        match ask(false).await? {
+            Some(info) if info.holes => ask(true).await,
+            info => Ok(info),
+        }
+    }
+
+    /// Was nothing ever trimmed, as far as the leader says now?
+    pub(crate) async fn is_whole(&self) -> Result<bool, StoreError> {
+        if self.trimmed.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        Ok(self.info().await?.floor == 0)
+    }
+
+    /// The first message at or above `seq` that `filter` lets through, from the leader.
+    pub(crate) async fn next(&self, filter: &str, seq: u64) -> Result<Option<Stored>, StoreError> {
+        self.get(&json!({"seq": seq, "next_by_subj": filter})).await
+    }
+
+    /// The last message of a subject, from the leader.
+    pub(crate) async fn last(&self, subject: &str) -> Result<Option<Stored>, StoreError> {
+        self.get(&json!({"last_by_subj": subject})).await
+    }
+
+    pub(crate) async fn at(&self, seq: u64) -> Result<Option<Stored>, StoreError> {
+        self.get(&json!({"seq": seq})).await
+    }
+
+    async fn get(&self, query: &Value) -> Result<Option<Stored>, StoreError> {
+        let subject = format!("$JS.API.STREAM.MSG.GET.{}", self.stream);
+        let answer = self
+            .api(&subject, query)
+            .await
+            .map_err(|it| unavailable(&it))?;
+        match error_code(&answer) {
+            Some(NO_MESSAGE) => Ok(None),
+            Some(code) => {
+                if code == STREAM_NOT_FOUND {
+                    self.end();
+                }
+                Err(unavailable(&describe(&answer)))
+            }
+            None => answer.get("message").map(Stored::answered).transpose(),
+        }
+    }
+
+    /// Publishes one message and waits until the stream has it.
+    pub(crate) async fn publish(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        data: Bytes,
+    ) -> Result<Published, StoreError> {
+        if self.is_dead() {
+            return Err(unavailable("the connection is lost"));
+        }
+        let request = Request::new()
+            .headers(headers)
+            .payload(data)
+            .timeout(Some(self.timeout));
+        let answer = match self.client.send_request(subject, request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                use async_nats::RequestErrorKind as Kind;
+                return Err(match error.kind() {
+                    // Nobody took it; the stream is gone, or has no leader.
+                    Kind::NoResponders | Kind::InvalidSubject | Kind::MaxPayloadExceeded => {
+                        unavailable(&error.to_string())
+                    }
+                    Kind::TimedOut | Kind::Other => unknown(&error.to_string()),
+                });
+            }
+        };
+        let answer: Value = serde_json::from_slice(&answer.payload)
+            .map_err(|_| unknown("the server's answer cannot be read"))?;
+        match error_code(&answer) {
+            Some(WRONG_LAST) => return Ok(Published::Conflict),
+            Some(_) => return Err(unavailable(&describe(&answer))),
+            None => {}
+        }
+        let seq = answer
+            .get("seq")
+            .and_then(Value::as_u64)
+            .ok_or_else(|| unknown("the server's answer names no place"))?;
+        Ok(
+            if answer.get("duplicate").and_then(Value::as_bool) == Some(true) {
+                Published::Duplicate(seq)
+            } else {
+                self.seen.fetch_max(seq, Ordering::AcqRel);
+                Published::At(seq)
+            },
+        )
+    }
+
+    /// Asks JetStream something.
+    pub(crate) async fn api(&self, subject: &str, query: &Value) -> Result<Value, String> {
+        if self.is_dead() {
+            return Err("the connection is lost".to_owned());
+        }
+        let request = Request::new()
+            .payload(query.to_string().into())
+            .timeout(Some(self.timeout));
+        let answer = self
+            .client
+            .send_request(subject.to_owned(), request)
+            .await
+            .map_err(|error| error.to_string())?;
+        serde_json::from_slice(&answer.payload).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
+        // Nothing panics while it holds this lock.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The epochs of the log as it is when it ends with `last`, which it has reached.
+    pub(crate) async fn epochs(&self, last: u64) -> Result<Epochs, StoreError> {
+        if self.known().through < last {
+            let told = self.last(&self.subjects.epochs).await?;
+            let mut known = self.known();
+            if let Some(told) = told {
+                known.learn(&told)?;
+            }
+            known.through = known.through.max(last);
+        }
+        Ok(self.known().at(last))
+    }
+
+    /// Begins an epoch, if this node must before it appends.
+    pub(crate) async fn begin_epoch(&self, seed: impl Fn() -> u64) -> Result<(), StoreError> {
+        let mut due = self.epoch_due.lock().await;
+        if *due {
+            self.tell_epochs(Some(seed())).await?;
+            *due = false;
+        }
+        Ok(())
+    }
+
+    /// Appends a message that tells all epochs, and begins one if asked to.
+    pub(crate) async fn tell_epochs(&self, seed: Option<u64>) -> Result<(), StoreError> {
+        loop {
+            let told = self.last(&self.subjects.epochs).await?;
+            let (text, last) = {
+                let mut known = self.known();
+                if let Some(told) = &told {
+                    known.learn(told)?;
+                }
+                (known.tell(seed), told.map_or(0, |told| told.seq))
+            };
+            let subject = self.subjects.epochs.clone();
+            match self.publish(subject, following(last), text.into()).await? {
+                Published::Conflict => {}
+                Published::At(_) | Published::Duplicate(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Known {
+    /// Takes what a message tells, unless a later one was heard.
+    pub(crate) fn learn(&mut self, told: &Stored) -> Result<(), StoreError> {
+        if told.seq <= self.told_at {
+            return Ok(());
+        }
+        let parse = || {
+            let lines = std::str::from_utf8(&told.data).ok()?.lines();
+            let births = lines.map(|line| {
+                let (epoch, birth) = line.split_once(' ')?;
+                let epoch = u64::from_str_radix(epoch, 16).ok()?;
+                let birth = match birth.parse().ok()? {
+                    0 => told.seq,
+                    birth => birth,
+                };
+                Some((replay_store::Epoch(epoch), birth))
+            });
+            Epochs::restore(births.collect::<Option<_>>()?)
+        };
+        self.epochs = parse().ok_or_else(|| corrupt("the epochs of the stream cannot be read"))?;
+        (self.told_at, self.told_ms) = (told.seq, told.time_ms);
+        self.through = self.through.max(told.seq);
+        Ok(())
+    }
+
+    /// One line an epoch: its name, and its birth; 0 is the seq of the message itself.
+    fn tell(&self, seed: Option<u64>) -> String {
+        let births = self.epochs.births();
+        let recent = births.len().saturating_sub(MAX_EPOCHS);
+        let mut lines: Vec<_> = births
+            .iter()
+            .skip(recent)
+            .map(|(epoch, birth)| format!("{epoch} {birth}"))
+            .collect();
+        lines.extend(seed.map(|seed| format!("{} 0", replay_store::Epoch(seed))));
+        lines.join("\n")
+    }
+
+    /// The epochs as they were when the log ended with `last`.
+    fn at(&self, last: u64) -> Epochs {
+        let births = self.epochs.births();
+        let born = births
+            .iter()
+            .copied()
+            .filter(|(_, birth)| *birth <= last.max(1));
+        Epochs::restore(born.collect()).unwrap_or_else(|| self.epochs.clone())
+    }
+}
+
+async fn connect(config: &NatsConfig, dead: &Arc<AtomicBool>) -> Result<Client, OpenError> {
+    let servers = config
+        .servers
+        .split(',')
+        .map(|it| it.trim().parse::<ServerAddr>());
+    let servers: Vec<_> =
+        servers
+            .collect::<Result<_, _>>()
+            .map_err(|error| OpenError::Address {
+                detail: error.to_string(),
+            })?;
+    let text = |part: Option<&str>| part.and_then(decode);
+    let user = text(servers.first().and_then(ServerAddr::username));
+    let password = text(servers.first().and_then(ServerAddr::password));
+    // The client would connect again by itself and send what still waits in it. It is let connect
+    // once, and gives up when it is refused its credentials the second time.
+    let spent = Arc::new(AtomicBool::new(false));
+    let once = Arc::clone(&spent);
+    let credentials = move |_nonce| {
+        let refused = once.load(Ordering::Acquire);
+        let (user, password) = (user.clone(), password.clone());
+        async move {
+            if refused {
+                return Err(AuthError::new("a lost connection is replaced, not mended"));
+            }
+            let mut auth = Auth::new();
+            (auth.username, auth.password) = (user, password);
+            Ok(auth)
+        }
+    };
+    let dies = Arc::clone(dead);
+    let client = ConnectOptions::with_auth_callback(credentials)
+        .name("tidegate")
+        .max_reconnects(servers.len())
+        .ignore_discovered_servers()
+        .connection_timeout(config.timeout)
+        .ping_interval(config.timeout)
+        .event_callback(move |event| {
+            if matches!(
+                event,
+                async_nats::Event::Disconnected | async_nats::Event::Closed
+            ) {
+                dies.store(true, Ordering::Release);
+            }
+            std::future::ready(())
+        })
+        .connect(&servers[..])
+        .await
+        .map_err(|error| OpenError::Connect {
+            detail: error.to_string(),
+        })?;
+    spent.store(true, Ordering::Release);
+    Ok(client)
+}
+
+fn error_code(answer: &Value) -> Option<u64> {
+    let error = answer.get("error")?;
+    Some(error.get("err_code").and_then(Value::as_u64).unwrap_or(0))
+}
+
+fn describe(answer: &Value) -> String {
+    let error = answer
+        .get("error")
+        .and_then(|error| error.get("description"));
+    error
+        .and_then(Value::as_str)
+        .unwrap_or("no reason given")
+        .to_owned()
+}
+
+pub(crate) fn unavailable(detail: &str) -> StoreError {
+    StoreError::Unavailable {
+        detail: detail.into(),
+    }
+}
+
+pub(crate) fn unknown(detail: &str) -> StoreError {
+    StoreError::OutcomeUnknown {
+        detail: detail.into(),
+    }
+}
