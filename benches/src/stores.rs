@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use replay_sqlite::{SqliteConfig, SqliteStore};
+use replay_sqlite::{Check, SqliteConfig, SqliteStore};
 use replay_store::{After, Append, Clock, Limit, ReplayStore, Retention, Selector, Topic};
 use tokio::runtime::Runtime;
 
@@ -57,8 +57,18 @@ pub fn clock() -> Clock {
 /// The file cannot be opened.
 #[must_use]
 pub fn sqlite(path: &Path, retention: Retention) -> SqliteStore {
+    sqlite_with(path, retention, Check::default())
+}
+
+/// The same, checked or not.
+///
+/// # Panics
+/// The file cannot be opened.
+#[must_use]
+pub fn sqlite_with(path: &Path, retention: Retention, check: Check) -> SqliteStore {
     let config = SqliteConfig {
         retention,
+        check,
         ..SqliteConfig::default()
     };
     let seeds = || u64::from(std::process::id());

@@ -1,16 +1,17 @@
-//! Opening: what is refused, and what a process that was killed leaves behind.
+//! Opening: what is refused, and why.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+#[cfg(unix)]
+use std::process::Command;
 
 use futures::executor::block_on;
-use replay_sqlite::{OpenError, SqliteConfig, SqliteStore};
-use replay_store::{After, Append, Clock, Limit, ReplayStore as _, Selector, Topic};
+use replay_sqlite::{Check, OpenError, SqliteConfig, SqliteStore};
+use replay_store::{After, Append, Clock, Limit, ReplayStore as _, Selector, StoreError, Topic};
 
-/// Set in the process that is to be killed; the file to append to.
-const VICTIM: &str = "REPLAY_SQLITE_TEST_VICTIM";
+/// Set in the process of a user who may not write the file; the file.
+#[cfg(unix)]
+const VISITOR: &str = "REPLAY_SQLITE_TEST_VISITOR";
 
 fn open(path: &Path, seed: u64) -> Result<SqliteStore, OpenError> {
     let clock = Clock::new(|| 1_790_000_000_000);
@@ -80,84 +81,6 @@ fn what_is_not_a_store_is_refused_and_left_as_it_was() {
     assert!(matches!(refused, OpenError::Lock { .. }), "{refused}");
 }
 
-#[test]
-fn a_store_of_a_later_format_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("events.db");
-    drop(open(&path, 1).expect("the file is new"));
-    let connection = rusqlite::Connection::open(&path).expect("it is a database");
-    connection
-        .pragma_update(None, "user_version", 99)
-        .expect("it can be written");
-    drop(connection);
-    let refused = open(&path, 1).expect_err("too new");
-    assert!(
-        matches!(refused, OpenError::Newer { found: 99, .. }),
-        "{refused}"
-    );
-}
-
-/// Not a test of its own: what [`a_killed_process_loses_nothing_it_acknowledged`] kills.
-#[test]
-fn victim() {
-    let Ok(path) = std::env::var(VICTIM) else {
-        return;
-    };
-    let seed = std::process::id().into();
-    let store = open(Path::new(&path), seed).expect("the file opens");
-    for n in 0_u64.. {
-        let position = append(&store, &format!("{seed} {n}"));
-        let mut stderr = std::io::stderr().lock();
-        writeln!(stderr, "{position} {seed} {n}").expect("somebody listens");
-    }
-}
-
-fn start_victim(path: &Path) -> Child {
-    Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "victim", "--nocapture", "--test-threads=1"])
-        .env(VICTIM, path)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts")
-}
-
-#[test]
-fn a_killed_process_loses_nothing_it_acknowledged() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("events.db");
-    let mut acknowledged = Vec::new();
-    for round in 1..=5 {
-        let mut victim = start_victim(&path);
-        let lines = BufReader::new(victim.stderr.take().expect("piped")).lines();
-        for line in lines {
-            let line = line.expect("text");
-            let (position, data) = line.split_once(' ').expect("position and data");
-            acknowledged.push((position.to_owned(), data.to_owned()));
-            if acknowledged.len() >= round * 40 {
-                victim.kill().expect("it runs");
-            }
-        }
-        victim.wait().expect("it ends");
-        let store = open(&path, round as u64).expect("the file opens again");
-        let found = all(&store);
-        // What was appended and not acknowledged may be there, once, behind what was.
-        let mut missing = acknowledged.iter();
-        let mut next = missing.next();
-        for event in &found {
-            if Some(event) == next {
-                next = missing.next();
-            }
-        }
-        assert_eq!(next, None, "acknowledged in round {round}, and lost");
-        let mut positions: Vec<_> = found.iter().map(|(_, data)| data).collect();
-        let all_found = positions.len();
-        positions.sort_unstable();
-        positions.dedup();
-        assert_eq!(positions.len(), all_found, "an event is there twice");
-    }
-}
-
 #[cfg(unix)]
 #[test]
 fn a_file_is_one_file_whatever_links_lead_to_it() {
@@ -172,4 +95,120 @@ fn a_file_is_one_file_whatever_links_lead_to_it() {
     }
     drop(first);
     open(&path, 2).expect("the file is free again");
+}
+
+/// Not a test of its own: what opens a file as a user who may not write it.
+#[cfg(unix)]
+#[test]
+fn visitor() {
+    let Ok(path) = std::env::var(VISITOR) else {
+        return;
+    };
+    let refused = match open(Path::new(&path), 2) {
+        Err(OpenError::Lock { source, .. }) if refused_by_system(&source) => "refused by name",
+        Err(_) => "refused otherwise",
+        Ok(_) => "opened",
+    };
+    println!("{refused}");
+}
+
+#[cfg(unix)]
+fn refused_by_system(source: &std::io::Error) -> bool {
+    source.kind() == std::io::ErrorKind::PermissionDenied
+}
+
+#[cfg(unix)]
+#[test]
+fn what_may_not_be_written_is_refused_with_its_name_and_left_as_it_was() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::process::CommandExt as _;
+
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    set_mode(folder.path(), 0o755);
+    // Root may write whatever its mode is, so the visitor is somebody else.
+    let program = folder.path().join("program");
+    fs::copy(std::env::current_exe().expect("this test"), &program).expect("it is copied");
+    let visit = |path: &Path| {
+        let mut visitor = Command::new(&program);
+        visitor.args(["--exact", "visitor", "--nocapture", "--test-threads=1"]);
+        if fs::metadata(folder.path()).expect("it is there").uid() == 0 {
+            visitor.uid(65_534).gid(65_534);
+        }
+        let output = visitor.env(VISITOR, path).output().expect("it starts");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+
+    let inner = folder.path().join("inner");
+    fs::create_dir(&inner).expect("it is made");
+    let path = inner.join("events.db");
+    let store = open(&path, 1).expect("the file is new");
+    append(&store, "a");
+    drop(store);
+    let before = fs::read(&path).expect("it is there");
+    fs::remove_file(inner.join("events.db.lock")).expect("it is there");
+    for (file, folder) in [(0o444, 0o777), (0o666, 0o555), (0o444, 0o555)] {
+        set_mode(&path, file);
+        set_mode(&inner, folder);
+        let said = visit(&path);
+        assert!(
+            said.contains("refused by name"),
+            "{file:o} {folder:o}: {said}"
+        );
+        let said = visit(&inner.join(format!("new-{file:o}-{folder:o}.db")));
+        let expected = if folder == 0o777 {
+            "opened"
+        } else {
+            "refused by name"
+        };
+        assert!(said.contains(expected), "new, {folder:o}: {said}");
+    }
+    set_mode(&inner, 0o755);
+    assert_eq!(fs::read(&path).expect("it is there"), before);
+    set_mode(&path, 0o644);
+    assert_eq!(all(&open(&path, 3).expect("the file opens")).len(), 1);
+}
+
+#[test]
+fn a_file_whose_structure_is_broken_is_refused_with_advice_when_it_is_checked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("events.db");
+    let store = open(&path, 1).expect("the file is new");
+    for n in 0..300 {
+        append(&store, &format!("{n} {}", "x".repeat(500)));
+    }
+    drop(store);
+    let mut file = fs::read(&path).expect("it is there");
+    // A page in the middle, gone to zeros.
+    let middle = file.len() / 2 / 4096 * 4096;
+    file[middle..middle + 4096].fill(0);
+    fs::write(&path, &file).expect("it is written");
+    let clock = || Clock::new(|| 1_790_000_000_000);
+    let open = |check| {
+        let config = SqliteConfig {
+            check,
+            ..SqliteConfig::default()
+        };
+        SqliteStore::open(&path, config, || 2, clock())
+    };
+    let refused = open(Check::Always).expect_err("it is broken");
+    assert!(matches!(refused, OpenError::Corrupt { .. }), "{refused}");
+    assert!(refused.to_string().contains("backup"), "{refused}");
+    assert_eq!(fs::read(&path).expect("it is there"), file);
+    // It was closed in order, so nothing else asks for a check; but what it holds is not believed.
+    let store = open(Check::AfterCrash).expect("nobody looks");
+    let mut after = After::Earliest;
+    let failed = loop {
+        match block_on(store.read(&Selector::all(), after, Limit::default())) {
+            Ok(page) if page.is_last() => break None,
+            Ok(page) => after = page.next().into(),
+            Err(error) => break Some(error),
+        }
+    };
+    assert!(
+        matches!(failed, Some(StoreError::Corrupt { .. })),
+        "{failed:?}"
+    );
 }

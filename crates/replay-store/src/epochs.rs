@@ -8,7 +8,8 @@ use crate::{After, Bounds, Epoch, Event, Gap, GapReason, Page, Position};
 /// successor: what came before the birth is common to both histories. So a store that starts an
 /// epoch and lost nothing costs no subscriber a gap.
 ///
-/// An entry takes 16 bytes; a store adds at most one per writable open or failed commit.
+/// An entry takes 16 bytes; a store adds at most one per writable open or failed commit, and keeps
+/// the newest [`Epochs::MAX`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Epochs {
     /// Not empty; births never decrease.
@@ -32,11 +33,22 @@ impl Epochs {
         (sorted && !births.is_empty()).then_some(Self { births })
     }
 
+    /// Epochs that are kept.
+    pub const MAX: usize = 1024;
+
     /// Starts an epoch with the event `birth`, which is about to be appended. Epochs that were
     /// born after it are lost with their events.
+    ///
+    /// Beyond [`Epochs::MAX`] the oldest is forgotten. A cursor of a forgotten epoch is answered
+    /// like one of an unknown history, with [`GapReason::EpochChanged`]: it costs a subscriber who
+    /// was away for that long a gap, never an event in silence. Retention is no reason to forget
+    /// one earlier: a cursor moves with the log, so that a subscriber of a quiet topic may hold one
+    /// below the floor of every other topic and still have missed nothing.
     pub fn start(&mut self, epoch: Epoch, birth: u64) {
         self.births.retain(|(_, born)| *born <= birth);
         self.births.push((epoch, birth));
+        let excess = self.births.len().saturating_sub(Self::MAX);
+        self.births.drain(..excess);
     }
 
     /// The current epoch.
@@ -278,6 +290,34 @@ mod tests {
             gap(at(MID, 50)).map(|gap| gap.continue_at),
             Some(at(NEW, 59))
         );
+    }
+
+    #[test]
+    fn only_so_many_epochs_are_kept_and_forgetting_one_costs_a_gap_and_nothing_else() {
+        let mut all = vec![(Epoch(1), 1)];
+        let mut bounded = Epochs::new(Epoch(1));
+        for n in 2..=Epochs::MAX as u64 + 10 {
+            // Some epochs stay without an event.
+            let birth = n * 3 - n % 2 * 3;
+            all.push((Epoch(n), birth));
+            bounded.start(Epoch(n), birth);
+        }
+        assert_eq!(bounded.births(), &all[10..]);
+        let whole = Epochs::restore(all.clone()).expect("in order");
+        let tail = (all.len() * 3 + 5) as u64;
+        for (epoch, birth) in all {
+            for seq in [birth.saturating_sub(1), birth, birth + 1, birth + 2] {
+                let after = After::Position(at(epoch, seq));
+                let expected = whole.judge(after, 20, tail).into_page(vec![], false);
+                let found = bounded.judge(after, 20, tail).into_page(vec![], false);
+                if bounded.births().iter().any(|(known, _)| *known == epoch) {
+                    assert_eq!(found, expected, "{epoch:?} {seq}");
+                } else {
+                    let reason = found.gap.map(|gap| gap.reason);
+                    assert_eq!(reason, Some(GapReason::EpochChanged), "{epoch:?} {seq}");
+                }
+            }
+        }
     }
 
     #[test]
