@@ -49,7 +49,7 @@ pub use self::form::Form;
 pub use self::http::HubBody;
 pub use self::http::problem::Problem;
 pub use self::hub::{Hub, PublishError};
-pub use self::serve::{Pages, Server};
+pub use self::serve::{Pages, Server, Tls, TlsError};
 pub use self::sse::{BodyError, EventBody};
 pub use self::subscriber::{Subscriber, SubscriberError};
 pub use self::ws::websocket;

@@ -1,26 +1,33 @@
-//! One HTTP/1 connection, until its socket is taken for an event stream.
+//! One connection: HTTP/1 or HTTP/2, in plain text or over TLS.
 //!
-//! A response is taken off hyper if nothing but events will follow on its connection and nobody could
-//! tell: see [`Call::is_plain`] and [`is_stream`]. hyper's buffers are freed then, 16 KiB and more.
+//! On HTTP/1 in plain text a response is taken off hyper if nothing but events will follow on its
+//! connection and nobody could tell: see [`is_plain`] and [`is_stream`]. hyper's buffers are freed
+//! then, 16 KiB and more.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use super::raw::RawStream;
 use super::shard::Shards;
+use super::tls::Tls;
 use super::{CONNECTION_BUFFER, Pages, answer};
 use crate::http::HubBody;
 use crate::hub::Hub;
@@ -29,24 +36,149 @@ use crate::progress::WriteProgress;
 /// How long a client may take to send a request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Streams that a client may have open on one HTTP/2 connection; browsers put all that they have
+/// for a site on one.
+const MAX_STREAMS: u32 = 256;
+
+/// What a client may send on all streams of an HTTP/2 connection before it is read.
+const H2_WINDOW: u32 = 1 << 20;
+
 /// Where a request leaves the response that goes out without hyper.
 type Taken = Arc<Mutex<Option<Response<HubBody>>>>;
 
+/// What every connection of a listener needs.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) hub: Hub,
+    pub(super) pages: Option<Arc<Pages>>,
+    /// WebSocket over HTTP/2 is offered.
+    pub(super) extended_connect: bool,
+    pub(super) closed: watch::Receiver<()>,
+}
+
 /// Serves one connection in plain text. `shards` takes its event stream, if it has one.
-pub(super) async fn plain(
-    stream: TcpStream,
-    hub: Hub,
-    pages: Option<Arc<Pages>>,
-    shards: Option<Shards>,
-    mut closed: watch::Receiver<()>,
-) {
+pub(super) async fn plain(stream: TcpStream, context: Context, shards: Option<Shards>) {
+    let Ok(Ok(h2)) = timeout(HEAD_TIMEOUT, is_h2(&stream)).await else {
+        return;
+    };
+    if h2 {
+        return http2(stream, context).await;
+    }
+    let hub = context.hub.clone();
+    if let Some((io, behind, response)) = http1(stream, context, shards.is_some()).await
+        && let (head, body) = response.into_parts()
+        && let (Some(shards), Ok(body)) = (shards, body.into_events())
+    {
+        shards.take(RawStream::new(io, &head, body, behind, hub.session()));
+    }
+}
+
+/// Serves one connection over TLS, with the protocol that was agreed on.
+pub(super) async fn encrypted(stream: TcpStream, context: Context, tls: Tls) {
+    match timeout(HEAD_TIMEOUT, tls.acceptor.accept(stream)).await {
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+            http2(stream, context).await;
+        }
+        Ok(Ok(stream)) => {
+            http1(stream, context, false).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+}
+
+/// Does the client begin with the preface of HTTP/2 (RFC 9113 section 3.4)? No method of HTTP/1
+/// does. Nothing is taken from the stream.
+async fn is_h2(stream: &TcpStream) -> io::Result<bool> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+    let mut bytes = [0; PREFACE.len()];
+    loop {
+        let peeked = stream.peek(&mut bytes).await?;
+        let seen = bytes.get(..peeked).unwrap_or_default();
+        if peeked == 0 || !PREFACE.starts_with(seen) || peeked == PREFACE.len() {
+            return Ok(seen == PREFACE);
+        }
+        // The rest of the preface is on its way; what has come stays readable meanwhile.
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn http2<IO>(stream: IO, context: Context)
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Context {
+        hub,
+        pages,
+        extended_connect,
+        mut closed,
+    } = context;
+    let interval = hub.config().heartbeat;
+    let io = TokioIo::new(WriteProgress::new(stream, interval * 2));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let (hub, pages) = (hub.clone(), pages.clone());
+        async move {
+            name_host(&mut request);
+            Ok::<_, Infallible>(answer(&hub, pages.as_deref(), request).await)
+        }
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(CONNECTION_BUFFER)
+        .initial_connection_window_size(H2_WINDOW)
+        .max_header_list_size(16 * 1024)
+        .keep_alive_interval(interval)
+        .keep_alive_timeout(interval * 2);
+    if extended_connect {
+        builder.enable_connect_protocol();
+    }
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let result = tokio::select! {
+        result = &mut connection => result,
+        _ = closed.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "an HTTP/2 connection was cut");
+    }
+}
+
+/// HTTP/2 says `:authority` where HTTP/1 says `Host`.
+fn name_host(request: &mut Request<Incoming>) {
+    let authority = request.uri().authority().map(|it| it.as_str());
+    if let Some(Ok(host)) = authority.map(HeaderValue::from_str)
+        && !request.headers().contains_key(HOST)
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+/// Serves an HTTP/1 connection to its end, or until its response can go on without hyper: then
+/// returns the stream, how many bytes were read from it behind the request, and that response.
+async fn http1<IO>(
+    stream: IO,
+    context: Context,
+    fast: bool,
+) -> Option<(WriteProgress<IO>, usize, Response<HubBody>)>
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Context {
+        hub,
+        pages,
+        mut closed,
+        ..
+    } = context;
     let patience = hub.config().heartbeat * 2;
     let io = WriteProgress::new(stream, patience);
     let blocked = io.blocked();
     let taken = Taken::default();
-    let fast = shards.is_some();
     let service = {
-        let (hub, taken) = (hub.clone(), Arc::clone(&taken));
+        let taken = Arc::clone(&taken);
         service_fn(move |request| {
             let (hub, pages, taken) = (hub.clone(), pages.clone(), Arc::clone(&taken));
             async move {
@@ -86,23 +218,11 @@ pub(super) async fn plain(
     };
     if let Err(error) = result {
         tracing::debug!(%error, "a connection was cut");
-        return;
+        return None;
     }
-    let response = lock(&taken).take();
-    if let (Some(shards), Some(response), Some(parts)) = (shards, response, connection.into_parts())
-    {
-        let (head, body) = response.into_parts();
-        let io = parts.io.into_inner();
-        if let Ok(body) = body.into_events() {
-            shards.take(RawStream::new(
-                io,
-                &head,
-                body,
-                parts.read_buf.len(),
-                hub.session(),
-            ));
-        }
-    }
+    let response = lock(&taken).take()?;
+    let parts = connection.into_parts()?;
+    Some((parts.io.into_inner(), parts.read_buf.len(), response))
 }
 
 /// Is there nothing about this request that HTTP/1 would have to care for after its response has

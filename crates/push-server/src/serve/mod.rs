@@ -1,8 +1,9 @@
-//! A listener for the hub: HTTP/1.1 in plain text.
+//! A listener for the hub: HTTP/1.1 and HTTP/2, in plain text or over TLS.
 
 mod connection;
 mod raw;
 mod shard;
+mod tls;
 
 use std::fmt;
 use std::io;
@@ -16,7 +17,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use self::connection::Context;
 use self::shard::Shards;
+pub use self::tls::{Tls, TlsError};
 use crate::http::HubBody;
 use crate::hub::Hub;
 
@@ -39,6 +42,8 @@ pub struct Server {
     hub: Hub,
     pages: Option<Arc<Pages>>,
     fast: bool,
+    extended_connect: bool,
+    tls: Option<Tls>,
 }
 
 impl fmt::Debug for Server {
@@ -57,6 +62,8 @@ impl Server {
             hub,
             pages: None,
             fast: true,
+            extended_connect: false,
+            tls: None,
         }
     }
 
@@ -80,6 +87,22 @@ impl Server {
         self
     }
 
+    /// Speaks TLS, with HTTP/2 and HTTP/1.1, instead of plain text.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Whether WebSocket over HTTP/2 is offered (RFC 8441), which is off by default. Browsers then
+    /// open WebSockets on the connection they have, which costs about 6 KB for each instead of a
+    /// connection.
+    #[must_use]
+    pub const fn extended_connect(mut self, offered: bool) -> Self {
+        self.extended_connect = offered;
+        self
+    }
+
     /// Serves connections until `shutdown` completes, then closes the hub and gives connections
     /// five seconds to end.
     ///
@@ -92,6 +115,12 @@ impl Server {
         let mut workers = JoinSet::new();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = self.fast.then(|| Shards::start(cores, &mut workers));
+        let context = Context {
+            hub: self.hub.clone(),
+            pages: self.pages,
+            extended_connect: self.extended_connect,
+            closed,
+        };
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {
@@ -99,20 +128,24 @@ impl Server {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         prepare(&stream);
-                        connections.spawn(connection::plain(
-                            stream,
-                            self.hub.clone(),
-                            self.pages.clone(),
-                            shards.clone(),
-                            closed.clone(),
-                        ));
+                        let context = context.clone();
+                        match &self.tls {
+                            Some(tls) => {
+                                let tls = tls.clone();
+                                connections.spawn(connection::encrypted(stream, context, tls))
+                            }
+                            None => {
+                                let shards = shards.clone();
+                                connections.spawn(connection::plain(stream, context, shards))
+                            }
+                        };
                     }
                     Err(error) => wait_after(&error).await,
                 },
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
             }
         }
-        drop(listener);
+        drop((listener, context));
         self.hub.close();
         drop(closing);
         let hub = self.hub;

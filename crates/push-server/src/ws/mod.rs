@@ -3,10 +3,10 @@
 mod session;
 
 use http::header::{HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use session_proto::envelope::SUBPROTOCOL;
-use ws_proto::handshake::{OriginPolicy, Reject, check_request};
+use ws_proto::handshake::{OriginPolicy, Reject, check_connect, check_request};
 
 pub use self::session::websocket;
 use crate::http::HubBody;
@@ -26,9 +26,21 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
     let origin = OriginPolicy::Any {
         reason: "the hub's access rule has judged Host and Origin already",
     };
-    let method = request.method().as_str();
-    let accepted =
-        check_request(method, headers.iter().copied(), &origin, &[SUBPROTOCOL]).map_err(problem)?;
+    let fields = headers.iter().copied();
+    let accepted = match request.extensions().get::<hyper::ext::Protocol>() {
+        Some(protocol) if *request.method() == Method::CONNECT => {
+            let authority = request.uri().authority().map_or("", |it| it.as_str());
+            check_connect(
+                protocol.as_str(),
+                authority,
+                fields,
+                &origin,
+                &[SUBPROTOCOL],
+            )
+        }
+        _ => check_request(request.method().as_str(), fields, &origin, &[SUBPROTOCOL]),
+    }
+    .map_err(problem)?;
     let deflate = hub.config().compression.wish();
     let deflate = deflate.and_then(|wish| wish.accept(headers.iter().copied()));
     let offered = request.headers().contains_key(SEC_WEBSOCKET_PROTOCOL);
@@ -38,7 +50,7 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
         });
     }
     let mut response = Response::new(HubBody::full(bytes::Bytes::new()));
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.status_mut() = StatusCode::from_u16(accepted.status()).unwrap_or(StatusCode::OK);
     for (name, value) in accepted.response_headers() {
         let name = HeaderName::from_bytes(name.as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
