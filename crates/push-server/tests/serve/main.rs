@@ -1,4 +1,5 @@
 //! The listener over real sockets: with hyper's body and on the fast path, clients see the same.
 
+mod http2;
 mod paths;
 mod support;

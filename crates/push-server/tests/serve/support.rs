@@ -22,13 +22,17 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start(config: HubConfig, fast: bool) -> Self {
+        Self::start_with(config, |server| server.fast_path(fast)).await
+    }
+
+    pub(crate) async fn start_with(config: HubConfig, set: impl FnOnce(Server) -> Server) -> Self {
         let clock = Clock::new(|| 1_790_000_000_000);
         let store = MemoryStore::new(MemoryConfig::default(), Epoch(0xe), clock);
         let hub = Hub::start(config, AnyStore::new(store)).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = Server::new(hub.clone()).fast_path(fast);
+        let server = set(Server::new(hub.clone()));
         let serving = tokio::spawn(server.serve(listener, async {
             let _stopped = stopped.await;
         }));
