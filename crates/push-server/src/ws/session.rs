@@ -1,8 +1,11 @@
 //! One WebSocket session of `tidegate.v1+json`, over any byte stream.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,7 +16,7 @@ use futures::stream::{FuturesOrdered, StreamExt as _};
 use replay_store::{After, Append, EventType, Pattern, Selector, Topic};
 use session_proto::envelope::{ClientMessage, Encoding, ServerMessage};
 use session_proto::{Beat, Heartbeat};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use ws_proto::handshake::{DeflateParams, DeflateSide};
@@ -27,7 +30,7 @@ use crate::http::problem::Problem;
 use crate::hub::Hub;
 use crate::subscriber::{Subscriber, SubscriberError};
 
-const READ_BUFFER: usize = 8 * 1024;
+const READ_BUFFER: usize = 16 * 1024;
 
 /// How long a closed session still reads what the peer had sent before it knew.
 const LINGER: Duration = Duration::from_secs(1);
@@ -78,7 +81,7 @@ struct Session {
 }
 
 enum Wake {
-    Read(io::Result<usize>),
+    Read(io::Result<Vec<u8>>),
     Published(Option<Vec<u8>>),
     Subscribed(Option<Result<Bytes, SubscriberError>>),
     Timeout,
@@ -122,7 +125,6 @@ impl Session {
         IO: AsyncRead + AsyncWrite + Send + Unpin,
     {
         let (mut reader, mut writer) = tokio::io::split(io);
-        let mut buffer = vec![0; READ_BUFFER];
         let patience = self.hub.config().heartbeat * 2;
         loop {
             self.connection.poll_transmit(&mut self.out);
@@ -131,14 +133,14 @@ impl Session {
                 write(&mut writer, &out, patience).await?;
             }
             if self.connection.closed().is_some() {
-                return linger(&mut reader, &mut writer, &mut buffer).await;
+                return linger(&mut reader, &mut writer).await;
             }
-            match self.wake(&mut reader, &mut buffer).await {
-                Wake::Read(Ok(0)) => {
+            match self.wake(&mut reader).await {
+                Wake::Read(Ok(bytes)) if bytes.is_empty() => {
                     self.connection.handle_eof(Eof::Clean);
                     return Ok(());
                 }
-                Wake::Read(Ok(length)) => self.receive(&mut buffer[..length]),
+                Wake::Read(Ok(mut bytes)) => self.receive(&mut bytes),
                 Wake::Read(Err(error)) => {
                     self.connection.handle_eof(Eof::Reset);
                     return Err(error);
@@ -167,7 +169,7 @@ impl Session {
     }
 
     /// Waits for the next thing to do. Cancel safe, so it may be raced against itself.
-    async fn wake(&mut self, reader: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> Wake {
+    async fn wake(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Wake {
         let deadline = [
             self.heartbeat.poll_timeout(),
             self.connection.poll_timeout(),
@@ -179,7 +181,7 @@ impl Session {
         let room = self.publishes.len() < MAX_PUBLISHES;
         let closing = self.connection.is_closing();
         tokio::select! {
-            read = reader.read(buffer), if room => Wake::Read(read),
+            read = read(reader), if room => Wake::Read(read),
             answer = self.publishes.next(), if !self.publishes.is_empty() => {
                 Wake::Published(answer)
             }
@@ -395,6 +397,22 @@ impl Session {
     }
 }
 
+/// Reads what there is, nothing at the end of the stream. The buffer for it is the thread's, so that
+/// a session holds none while it waits. Cancel safe.
+async fn read(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    thread_local! {
+        static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into());
+    }
+    poll_fn(|cx| {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut buffer = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut *reader).poll_read(cx, &mut buffer))?;
+            Poll::Ready(Ok(buffer.filled().to_vec()))
+        })
+    })
+    .await
+}
+
 /// Writes all of it, or fails when the peer takes nothing for `patience`.
 async fn write(
     writer: &mut (impl AsyncWrite + Unpin),
@@ -420,11 +438,10 @@ async fn write(
 async fn linger(
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut (impl AsyncWrite + Unpin),
-    buffer: &mut [u8],
 ) -> io::Result<()> {
     let rest = async {
         writer.shutdown().await?;
-        while reader.read(buffer).await? > 0 {}
+        while !read(reader).await?.is_empty() {}
         Ok(())
     };
     timeout(LINGER, rest).await.unwrap_or(Ok(()))
