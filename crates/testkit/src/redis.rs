@@ -94,7 +94,8 @@ impl RedisServer {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         self.child = Some(command.spawn().expect("redis-server starts"));
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !self.try_command("PING").is_ok_and(|it| it == "+PONG") {
+        let serves = |answer: String| answer == "+PONG" || answer.starts_with("-NOAUTH");
+        while !self.try_command("PING").is_ok_and(serves) {
             let log = fs::read_to_string(self.folder.join("redis.log"));
             assert!(Instant::now() < deadline, "Redis does not serve: {log:?}");
             thread::sleep(Duration::from_millis(5));

@@ -5,7 +5,7 @@
 -- page, 1 if there is no log yet, 2 if more floors must be looked at: then what was checked.
 local MAX_TOPICS = 64
 local MAX_NAMES = 1000
-local MAX_FLOORS = 20000
+local MAX_FLOORS = 5000
 local MAX_SCANNED = 2000
 local MAX_SCANNED_BYTES = 1048576
 

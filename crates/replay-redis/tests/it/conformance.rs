@@ -1,8 +1,6 @@
 //! The store passes the suite that every store must pass, each case on a Redis of its own. To reopen
 //! is to kill that with SIGKILL and to start it again.
 
-mod support;
-
 use std::sync::LazyLock;
 
 use futures::stream::BoxStream;
@@ -31,9 +29,9 @@ async fn connect(server: &RedisServer, setup: &Setup) -> RedisStore {
         rules: setup.rules.clone(),
         keys: setup.keys,
         max_event_bytes: setup.max_event_bytes,
-        ..support::config(server)
+        ..crate::support::config(server)
     };
-    let connected = RedisStore::connect(config, support::seeds(), setup.clock.clock());
+    let connected = RedisStore::connect(config, crate::support::seeds(), setup.clock.clock());
     let connected = RUNTIME.spawn(connected).await.expect("it does not panic");
     connected.expect("Redis can be used")
 }
