@@ -34,8 +34,9 @@ const STEP: usize = 16 * 1024;
 /// With context takeover it belongs to its connection: the peer's window must have seen exactly the
 /// messages that this one compressed, in this order. Without, one may serve many connections.
 ///
-/// It owns no heap until the first message. Then it owns what zlib-rs needs for the window, four times
-/// its size, and for hash tables and pending output, which no window makes smaller.
+/// It owns no heap until the first message. Then it owns 246 KiB with a window of 8 or 9 bits, 260 KiB
+/// with 12 and 372 KiB with 15, at any level: zlib-rs's hash tables and pending output, which no
+/// window makes smaller, and six times the window.
 pub struct Deflater {
     state: Option<Deflate>,
     side: DeflateSide,

@@ -13,11 +13,23 @@
 //! any HTTP implementation.
 //!
 //! What it deliberately does not do: read sockets, parse HTTP, keep time, choose masks, buffer
-//! messages behind your back. An idle connection owns no heap; a declared length never allocates;
-//! only an unfinished message in an [`Assembler`] does, and it grows with the bytes received.
+//! messages behind your back. An idle connection is 96 bytes and owns no heap; a declared length never
+//! allocates; only an unfinished message in an [`Assembler`] does, and it grows with the bytes received.
 //! Compression (permessage-deflate, RFC 7692) is negotiated by [`handshake::DeflateParams`], switched
 //! on by [`Config::compressed`] and done, with the feature `deflate`, by a `Deflater` and an
 //! `Inflater` beside the connection; otherwise a reserved bit is a violation.
+//!
+//! # The contract
+//!
+//! - No bytes of a peer make it panic, and none grow its memory beyond what [`Config`], [`Assembler`]
+//!   and `Inflater` say; the README has them in one table.
+//! - However the bytes are cut when they arrive, the messages, control frames and violations are the
+//!   same. Only where [`Chunk`]s are cut depends on it.
+//! - The first rule that is broken is told, as a [`Rule`] with its section and its close code, as soon
+//!   as the byte that breaks it is there.
+//! - Every call returns at once, and nothing is lost if you stop between two of them.
+//! - What goes out is right too: text is validated, Close frames are last, a message is not cut in
+//!   two by another one, and what was compressed is sent.
 //!
 //! Use something else if you want a socket-like object that reads and writes for you:
 //! `tokio-tungstenite` or, in this workspace, `push-server` and `push-client`.

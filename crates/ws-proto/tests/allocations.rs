@@ -164,3 +164,53 @@ fn control_frames_and_closing_hold_no_more_heap_than_documented() {
     let (most, ..) = measure(|| feed(&mut connection, &mut close, 1 << 10));
     assert!(0 < most && most <= 700, "{most}");
 }
+
+/// By window and level. An inflater has the largest window always.
+#[cfg(feature = "deflate")]
+#[test]
+fn compression_holds_as_much_heap_as_documented() {
+    use ws_proto::handshake::{DeflateSide, WindowBits};
+    use ws_proto::{Chunk, Deflater, Inflater, Kind};
+    for (bits, kib) in [(8, 246), (9, 246), (12, 260), (15, 372)] {
+        for level in [1, 6, 9] {
+            let side = DeflateSide {
+                no_context_takeover: false,
+                max_window_bits: WindowBits::new(bits).expect("8 to 15"),
+            };
+            let mut connection = Connection::server(Config::default());
+            let mut out = Vec::with_capacity(100);
+            let (most, _, mut deflater) = measure(|| Deflater::new(side).level(level));
+            assert_eq!(most, 0, "before the first message");
+            let (most, left, sent) = measure(|| {
+                connection.send_compressed(Kind::Text, b"Hello", &mut deflater, &mut out)
+            });
+            sent.expect("it is open");
+            assert!(
+                most == left && left <= kib << 10,
+                "{bits} bits: {left} bytes"
+            );
+
+            for alone in [false, true] {
+                let side = DeflateSide {
+                    no_context_takeover: alone,
+                    ..side
+                };
+                let mut inflater = Inflater::new(side);
+                let chunk = Chunk {
+                    kind: Kind::Text,
+                    payload: &out[2..],
+                    compressed: true,
+                    first: true,
+                    last: true,
+                };
+                let mut buffer = [0; 100];
+                let (most, left, ()) = measure(|| {
+                    let mut pieces = inflater.push(chunk, &mut buffer);
+                    while pieces.next().is_some() {}
+                });
+                assert!(most <= 47 << 10, "{most} bytes");
+                assert_eq!(left, if alone { 0 } else { most });
+            }
+        }
+    }
+}

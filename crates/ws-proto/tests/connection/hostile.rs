@@ -258,6 +258,121 @@ fn every_violation_queues_a_close_frame_that_names_code_and_rule() {
 }
 
 #[test]
+fn every_rule_names_its_clause_and_its_code() {
+    for (rule, code, text) in [
+        (
+            Rule::ReservedBits,
+            1002,
+            "reserved bit set (RFC 6455 section 5.2)",
+        ),
+        (
+            Rule::ReservedOpCode,
+            1002,
+            "reserved opcode (RFC 6455 section 5.2)",
+        ),
+        (
+            Rule::FragmentedControl,
+            1002,
+            "fragmented control frame (RFC 6455 section 5.5)",
+        ),
+        (
+            Rule::ControlTooLong,
+            1002,
+            "control frame over 125 bytes (RFC 6455 section 5.5)",
+        ),
+        (
+            Rule::MissingMask,
+            1002,
+            "client frame not masked (RFC 6455 section 5.1)",
+        ),
+        (
+            Rule::UnexpectedMask,
+            1002,
+            "server frame masked (RFC 6455 section 5.1)",
+        ),
+        (
+            Rule::NonMinimalLength,
+            1002,
+            "length not in its shortest form (RFC 6455 section 5.2)",
+        ),
+        (
+            Rule::LengthOverflow,
+            1002,
+            "length over 63 bits (RFC 6455 section 5.2)",
+        ),
+        (
+            Rule::UnexpectedContinuation,
+            1002,
+            "continuation without a message (RFC 6455 section 5.4)",
+        ),
+        (
+            Rule::InterleavedMessage,
+            1002,
+            "message within another message (RFC 6455 section 5.4)",
+        ),
+        (
+            Rule::InvalidUtf8,
+            1007,
+            "text is not UTF-8 (RFC 6455 section 8.1)",
+        ),
+        (
+            Rule::CloseTooShort,
+            1002,
+            "close frame of one byte (RFC 6455 section 5.5.1)",
+        ),
+        (
+            Rule::InvalidCloseCode,
+            1002,
+            "invalid close code (RFC 6455 section 7.4)",
+        ),
+        (
+            Rule::InvalidCloseReason,
+            1007,
+            "close reason is not UTF-8 (RFC 6455 section 5.5.1)",
+        ),
+        (
+            Rule::FrameTooBig,
+            1009,
+            "frame over the limit (RFC 6455 section 10.4)",
+        ),
+        (
+            Rule::MessageTooBig,
+            1009,
+            "message over the limit (RFC 6455 section 10.4)",
+        ),
+        (
+            Rule::TooManyFragments,
+            1008,
+            "message in more fragments than the limit (RFC 6455 section 10.4)",
+        ),
+        (
+            Rule::TooManyPings,
+            1008,
+            "more pings than the limit (RFC 6455 section 10.4)",
+        ),
+        (
+            Rule::MessageTimeout,
+            1008,
+            "message took too long (RFC 6455 section 10.4)",
+        ),
+        (
+            Rule::InvalidDeflate,
+            1007,
+            "message cannot be inflated (RFC 7692 section 7.2.2)",
+        ),
+        (
+            Rule::RatioTooHigh,
+            1009,
+            "message inflates beyond the limit (RFC 6455 section 10.4)",
+        ),
+    ] {
+        assert_eq!(rule.to_string(), text);
+        assert_eq!(u16::from(rule.close_code()), code, "{rule}");
+        assert!(rule.close_code().is_sendable() && rule.as_str().len() <= 123);
+    }
+}
+
+#[test]
 fn after_a_violation_nothing_is_read() {
     let mut connection = client();
     assert_eq!(
