@@ -36,7 +36,7 @@ const STEP: usize = 16 * 1024;
 ///
 /// It owns no heap until the first message. Then it owns 246 KiB with a window of 8 or 9 bits, 260 KiB
 /// with 12 and 372 KiB with 15, at any level: zlib-rs's hash tables and pending output, which no
-/// window makes smaller, and six times the window.
+/// window makes smaller, and four times the window.
 pub struct Deflater {
     state: Option<Deflate>,
     side: DeflateSide,
