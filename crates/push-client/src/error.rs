@@ -77,7 +77,8 @@ pub enum ConnectionError {
         /// The time that was allowed.
         after: Duration,
     },
-    /// The hub, or something before it, answered that it cannot serve now: 408, 425, 429 or 5xx.
+    /// The hub, or something before it, answered that it cannot serve now: 408, 425, 429 or 5xx but
+    /// 501.
     #[error("{0}")]
     Unavailable(Problem),
     /// The hub ended the stream.
@@ -197,11 +198,13 @@ pub enum ClientError {
         /// The header.
         header: &'static str,
     },
-    /// The deadline passed before the hub answered. The event may or may not have been published:
+    /// The deadline passed before the hub answered. What was asked may or may not have been done:
     /// publish again with the same key to find out.
     #[error(
-        "not published within {after:?} ({attempts} attempts, the last: {last}); to try again \
-         without publishing twice, use the idempotency key {idempotency_key}"
+        "not done within {after:?} ({attempts} attempts, the last: {last}){}",
+        idempotency_key.as_ref().map_or_else(String::new, |key| format!(
+            "; to try again without publishing twice, use the idempotency key {key}"
+        ))
     )]
     Deadline {
         /// The deadline.
@@ -210,8 +213,8 @@ pub enum ClientError {
         attempts: u32,
         /// How the last one failed.
         last: ConnectionError,
-        /// The key that all attempts carried.
-        idempotency_key: String,
+        /// The key that all attempts to publish carried.
+        idempotency_key: Option<String>,
     },
     /// The operating system has no randomness to give.
     #[error("no randomness from the operating system: {0}")]

@@ -232,7 +232,7 @@ impl HttpConnection {
                 after: retry_after(&head.headers),
                 why: ConnectionError::Unavailable(self.problem(status, body).await),
             },
-            status if status.is_client_error() => {
+            status if status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED => {
                 Failure::Stop(ClientError::Refused(self.problem(status, body).await))
             }
             status => Failure::Stop(unexpected(status, &head.headers)),
@@ -271,7 +271,7 @@ fn is_transient(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
-    ) || status.is_server_error()
+    ) || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED)
 }
 
 /// `Retry-After` in seconds; the date form is not read, since it needs the right time of day.

@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use session_proto::BackoffConfig;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
@@ -92,7 +93,7 @@ impl Publisher {
     }
 
     /// Publishes one event and waits until the hub has stored it. Failing connections and the
-    /// answers 408, 425, 429 and 5xx lead to another attempt after a full-jitter backoff, without
+    /// answers 408, 425, 429 and 5xx but 501 lead to another attempt after a full-jitter backoff, without
     /// end unless there is a [deadline](PublishOptions::deadline).
     ///
     /// # Errors
@@ -103,12 +104,56 @@ impl Publisher {
     /// Dropping the future closes the connection it uses. The event may or may not have been
     /// published; publish it again with the same `idempotency_key` to have it published once.
     pub async fn publish(&self, topic: &str, message: Message) -> Result<Published, ClientError> {
-        let began = Instant::now();
         let idempotency_key = match &message.idempotency_key {
             Some(key) => key.clone(),
             None => random_key()?,
         };
         let request = self.request(topic, message, &idempotency_key)?;
+        self.deliver(&request, Some(idempotency_key)).await
+    }
+
+    /// Ends a topic: it takes no more events, and streams of it end after its last one, `$end`. The
+    /// answer is where that lies. Retried as [`publish`](Self::publish) is.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    /// The topic may or may not have ended; ending it again does no harm.
+    pub async fn end(&self, topic: &str) -> Result<Published, ClientError> {
+        let request = self
+            .endpoint
+            .request(Method::POST, "end", &[("topic", topic)])?;
+        self.deliver(&request, None).await
+    }
+
+    /// Removes what the hub has of the topics that `patterns` match, and answers the cursor up to
+    /// which that was done. Retried as [`publish`](Self::publish) is; a retry also removes what was
+    /// published meanwhile.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    /// The events may or may not have been removed.
+    pub async fn purge<T: AsRef<str>>(&self, patterns: &[T]) -> Result<String, ClientError> {
+        #[derive(Deserialize)]
+        struct Purged {
+            through: String,
+        }
+        let topics: Vec<_> = patterns.iter().map(|it| ("topic", it.as_ref())).collect();
+        let request = self.endpoint.request(Method::DELETE, "events", &topics)?;
+        let purged: Purged = self.deliver(&request, None).await?;
+        Ok(purged.through)
+    }
+
+    /// Sends the request until it is answered for good.
+    async fn deliver<T: DeserializeOwned>(
+        &self,
+        request: &Request<Full<Bytes>>,
+        idempotency_key: Option<String>,
+    ) -> Result<T, ClientError> {
+        let began = Instant::now();
         let deadline = self.options.deadline;
         let left = || deadline.map(|deadline| deadline.saturating_sub(began.elapsed()));
         let give_up = |after, attempts, last| {
@@ -134,8 +179,8 @@ impl Publisher {
             attempts += 1;
             let longest = self.options.attempt_timeout;
             let longest = left().map_or(longest, |left| left.min(longest));
-            let (why, asked) = match timeout(longest, self.attempt(&request)).await {
-                Ok(Ok(published)) => return Ok(published),
+            let (why, asked) = match timeout(longest, self.attempt(request)).await {
+                Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(Failure::Retry { why, after })) => (why, after),
                 Ok(Err(Failure::Stop(error) | Failure::Violation(error))) => return Err(error),
                 Ok(Err(Failure::Ended)) => {
@@ -152,13 +197,16 @@ impl Publisher {
             {
                 return give_up(after, attempts, why);
             }
-            tracing::warn!(%why, retry_in = ?delay, attempts, "publishing again");
+            tracing::warn!(%why, retry_in = ?delay, attempts, "asking again");
             sleep(delay).await;
         }
     }
 
     /// Sends the request once, and takes the answer.
-    async fn attempt(&self, request: &Request<Full<Bytes>>) -> Result<Published, Failure> {
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        request: &Request<Full<Bytes>>,
+    ) -> Result<T, Failure> {
         let (mut http, response) = self.send(request).await?;
         let outcome = if response.status() == StatusCode::OK {
             let body = http.read(response.into_body(), READ_BUFFER).await?;

@@ -28,6 +28,7 @@ pub struct HubConfig {
     pub(crate) block: Option<Block>,
     pub(crate) max_event_bytes: usize,
     pub(crate) max_message_bytes: usize,
+    pub(crate) max_batch: Limit,
     pub(crate) page: Limit,
     pub(crate) poll: Duration,
     pub(crate) access: Access,
@@ -51,6 +52,10 @@ impl Default for HubConfig {
             block: None,
             max_event_bytes: 1024 * 1024,
             max_message_bytes: 1024 * 1024,
+            max_batch: Limit {
+                events: 1_000,
+                bytes: 4 * 1024 * 1024,
+            },
             page: Limit {
                 events: 256,
                 bytes: 256 * 1024,
@@ -168,6 +173,14 @@ impl HubConfig {
     /// what it has on the wire.
     pub fn max_message_bytes(&mut self, bytes: usize) -> &mut Self {
         self.max_message_bytes = bytes;
+        self
+    }
+
+    /// How many events, and how many bytes of JSON, one `POST /batch` may have. While it is
+    /// published the hub holds these bytes, as many again for the events, and about 200 bytes for
+    /// each of them.
+    pub fn max_batch(&mut self, batch: Limit) -> &mut Self {
+        self.max_batch = batch;
         self
     }
 

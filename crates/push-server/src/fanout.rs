@@ -31,11 +31,15 @@ struct Shared {
     state: Mutex<State>,
     /// Counts how often all connections were told to end; see [`Fanout::drop_readers`].
     generation: AtomicU64,
+    /// Counts how often events were purged.
+    purges: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State {
     watermark: Position,
+    /// Counts the ends of topics at or below the watermark that a log holds.
+    ends: u64,
     /// By topics that are subscribed to by name.
     logs: HashMap<Topic, Forms>,
     /// By patterns with a wildcard.
@@ -83,6 +87,8 @@ struct Forms {
     logs: [Option<Log>; Encoding::COUNT],
     /// Whether these logs were appended to since readers were last woken.
     dirty: bool,
+    /// The end of the topic that these are the logs of, if that was its last event.
+    end: Option<u64>,
 }
 
 impl Forms {
@@ -169,11 +175,13 @@ impl Fanout {
                 blocking: config.block.is_some(),
                 state: Mutex::new(State {
                     watermark,
+                    ends: 0,
                     logs: HashMap::new(),
                     wildcards: Patterns::default(),
                     sweep_at: FIRST_SWEEP,
                 }),
                 generation: AtomicU64::new(0),
+                purges: AtomicU64::new(0),
             }),
         }
     }
@@ -181,6 +189,26 @@ impl Fanout {
     /// Everything at or below this position is in the logs.
     pub(crate) fn watermark(&self) -> Position {
         self.lock().watermark
+    }
+
+    /// The watermark, and a number that is another one once more topics have ended below it.
+    pub(crate) fn progress(&self) -> (Position, u64) {
+        let state = self.lock();
+        (state.watermark, state.ends)
+    }
+
+    /// The topics among `topics` whose end is in the logs, at or below `through`.
+    pub(crate) fn ended_of(&self, topics: &[Topic], through: u64) -> Vec<Topic> {
+        let state = self.lock();
+        let end = |topic: &Topic| state.logs.get(topic)?.end;
+        let has_ended = |topic: &&Topic| end(topic).is_some_and(|end| end <= through);
+        topics.iter().filter(has_ended).cloned().collect()
+    }
+
+    /// How often events were purged: what a subscription has read before the last time must not be
+    /// handed out.
+    pub(crate) fn purges(&self) -> u64 {
+        self.shared.purges.load(Ordering::Acquire)
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -297,6 +325,11 @@ impl Tail for Fanout {
                 buffers: &mut buffers,
             };
             state.for_each_match(&event.topic, |forms| forms.append(&mut encoded));
+            let end = event.is_end().then_some(event.position.seq);
+            if let Some(forms) = state.logs.get_mut(&event.topic) {
+                forms.end = end;
+                state.ends += u64::from(end.is_some());
+            }
         }
         state.watermark = watermark;
         for event in events {
@@ -315,5 +348,26 @@ impl Tail for Fanout {
     fn reset(&mut self, watermark: Position) {
         self.lock().watermark = watermark;
         self.close_all();
+    }
+
+    fn purge(&mut self, selector: &Selector, _watermark: Position) {
+        // Before the logs are closed: who joins again because of that reads a trimmed store.
+        self.shared.purges.fetch_add(1, Ordering::AcqRel);
+        let mut closed: Vec<Log> = Vec::new();
+        {
+            let mut state = self.lock();
+            for (topic, forms) in &mut state.logs {
+                if selector.matches(topic) {
+                    // That the topic has ended stays known.
+                    closed.extend(forms.logs.iter_mut().filter_map(Option::take));
+                }
+            }
+            // Whether two patterns have a topic in common is not worth finding out.
+            let wildcards = state.wildcards.drain();
+            closed.extend(wildcards.into_iter().flat_map(|forms| forms.logs).flatten());
+        }
+        for log in closed {
+            log.close();
+        }
     }
 }

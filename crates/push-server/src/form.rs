@@ -35,23 +35,7 @@ impl Form {
             sse(name, Some(event.position), Some(&data), out);
             return;
         }
-        let (data, encoding) = match str::from_utf8(&event.data) {
-            Ok(text) => (Cow::Borrowed(text), None),
-            Err(_) => (
-                Cow::Owned(STANDARD.encode(&event.data)),
-                Some(Encoding::Base64),
-            ),
-        };
-        let message = ServerMessage::Event {
-            id: event.position.to_string().into(),
-            seq: event.position.seq,
-            prev: event.prev,
-            time: Some(event.timestamp_ms),
-            topic: event.topic.as_str().into(),
-            event: event.event.as_ref().map(|it| it.as_str().into()),
-            data,
-            encoding,
-        };
+        let message = event_message(event);
         if self == Self::WebSocket {
             frame(&message, out);
         } else {
@@ -89,12 +73,7 @@ impl Form {
 
     /// A gap: what follows is complete only from its id on.
     pub(crate) fn gap(self, gap: &Gap, skipped: Option<u64>, out: &mut Vec<u8>) {
-        let message = ServerMessage::Gap {
-            reason: reason(gap),
-            after: gap.after.map(|after| after.to_string().into()),
-            id: gap.continue_at.to_string().into(),
-            skipped,
-        };
+        let message = gap_message(gap, skipped);
         self.control("$gap", gap.continue_at, &message, out);
     }
 
@@ -130,6 +109,37 @@ impl Form {
             Some(&String::from_utf8_lossy(&json)),
             out,
         );
+    }
+}
+
+/// The event as an object of the envelope.
+pub(crate) fn event_message(event: &Event) -> ServerMessage<'_> {
+    let (data, encoding) = match str::from_utf8(&event.data) {
+        Ok(text) => (Cow::Borrowed(text), None),
+        Err(_) => (
+            Cow::Owned(STANDARD.encode(&event.data)),
+            Some(Encoding::Base64),
+        ),
+    };
+    ServerMessage::Event {
+        id: event.position.to_string().into(),
+        seq: event.position.seq,
+        prev: event.prev,
+        time: Some(event.timestamp_ms),
+        topic: event.topic.as_str().into(),
+        event: event.event.as_ref().map(|it| it.as_str().into()),
+        data,
+        encoding,
+    }
+}
+
+/// The gap as an object of the envelope.
+pub(crate) fn gap_message(gap: &Gap, skipped: Option<u64>) -> ServerMessage<'static> {
+    ServerMessage::Gap {
+        reason: reason(gap),
+        after: gap.after.map(|after| after.to_string().into()),
+        id: gap.continue_at.to_string().into(),
+        skipped,
     }
 }
 

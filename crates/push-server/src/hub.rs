@@ -7,16 +7,22 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backpressure::{AdmitError, Policy};
-use replay_store::feed::{Feed, FeedConfig, FeedHandle};
-use replay_store::{After, AnyStore, Append, Appended, ReplayStore, Selector, StoreError, Topic};
+use replay_store::feed::{Feed, FeedConfig, FeedHandle, JoinError};
+use replay_store::{
+    After, AnyStore, Append, Appended, Limit, Position, ReplayStore, Selector, StoreError, Topic,
+};
 use session_proto::{Heartbeat, HeartbeatConfig};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Block, HubConfig};
 use crate::fanout::Fanout;
 use crate::form::Form;
 use crate::subscriber::Subscriber;
+
+/// How long a subscription may wait to be told which of its topics have ended. Without an answer it
+/// goes on as if none had.
+pub(crate) const ASKING: Duration = Duration::from_secs(1);
 
 /// A running hub. Clones are the same hub.
 #[derive(Clone)]
@@ -96,28 +102,124 @@ impl Hub {
     ///
     /// The event may or may not have been appended: publish again with the same idempotency key.
     pub async fn publish(&self, event: Append) -> Result<Appended, PublishError> {
-        let limit = self.inner.config.max_event_bytes;
-        if event.data.len() > limit {
-            return Err(StoreError::TooLarge {
-                index: 0,
-                bytes: event.data.len(),
-                limit,
-            }
-            .into());
-        }
-        if let Some(block) = self.inner.config.block {
-            self.admit(&event.topic, block).await?;
-        }
-        let mut appended = self.inner.store.append(vec![event]).await?;
+        let mut appended = self.publish_batch(vec![event]).await?;
         let answered = appended.pop().ok_or_else(|| StoreError::OutcomeUnknown {
             detail: "the store answered no position".into(),
         });
         Ok(answered?)
     }
 
+    /// Appends several events to the log, in order, and answers as many positions. Where the store
+    /// is capable of an [atomic batch](replay_store::Capabilities::atomic_batch), they are appended
+    /// whole or not at all, with no other event between them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`publish`](Self::publish). Nothing was appended, except after
+    /// [`StoreError::OutcomeUnknown`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The events may or may not have been appended: publish the batch again with the same
+    /// idempotency keys.
+    pub async fn publish_batch(&self, batch: Vec<Append>) -> Result<Vec<Appended>, PublishError> {
+        let limit = self.inner.config.max_event_bytes;
+        for (index, event) in batch.iter().enumerate() {
+            let bytes = event.data.len();
+            if bytes > limit {
+                return Err(StoreError::TooLarge {
+                    index,
+                    bytes,
+                    limit,
+                }
+                .into());
+            }
+        }
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(block) = self.inner.config.block {
+            let started = Instant::now();
+            let mut topics: Vec<_> = batch.iter().map(|event| &event.topic).collect();
+            topics.sort_unstable();
+            topics.dedup();
+            for topic in topics {
+                self.admit(topic, block, started).await?;
+            }
+        }
+        Ok(self.inner.store.append(batch).await?)
+    }
+
+    /// Ends a topic: appends its last event, of type `$end`, after which it takes no more. A topic
+    /// that has ended answers the position of its end as a duplicate.
+    ///
+    /// # Errors
+    ///
+    /// As for [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// The topic may or may not have ended: end it again.
+    pub async fn end(&self, topic: Topic) -> Result<Appended, PublishError> {
+        self.publish(Append::end(topic)).await
+    }
+
+    /// Removes the events of `selector` that are in the log now, from the store and from the tails
+    /// of this node, and answers the end of the log up to which that was done. Subscribers that
+    /// have not received them are told of a gap. Other nodes on the same store may still hand out
+    /// what is in their tails.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot remove events, or could not be reached. Some may have been removed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Some may have been removed: purge again.
+    pub async fn purge(&self, selector: &Selector) -> Result<Position, StoreError> {
+        let (store, feed) = (&self.inner.store, &self.inner.feed);
+        let one = Limit {
+            events: 1,
+            bytes: 1,
+        };
+        // The head of `replay_store::feed` says why in this order.
+        let through = loop {
+            let page = store.read(&Selector::all(), After::Latest, one).await?;
+            let through = page.next();
+            match feed.reach(through).await {
+                Ok(at) if at.epoch == through.epoch && at.seq >= through.seq => break through,
+                // The log lost its end meanwhile.
+                Ok(_) => {}
+                Err(JoinError::Store(error)) => return Err(error),
+                Err(JoinError::Closed(_)) => return Err(StoreError::Closed),
+            }
+        };
+        store.trim(selector, through.seq).await?;
+        let purged = feed.purge(selector).await;
+        purged.map_err(|_closed| StoreError::Closed)?;
+        Ok(through)
+    }
+
+    /// The topics of an exact `selector` that have ended, if that can be found out at once.
+    pub(crate) async fn ended_of(&self, selector: &Selector) -> Vec<Topic> {
+        let topics = selector.topics();
+        let asked = self.inner.store.topics(selector, None, topics.len());
+        match timeout(ASKING, asked).await {
+            Ok(Ok(infos)) => {
+                let ended = infos.into_iter().filter(|info| info.ended);
+                ended.map(|info| info.topic).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Waits until no subscriber of `topic` is too far behind.
-    async fn admit(&self, topic: &Topic, block: Block) -> Result<(), PublishError> {
-        let started = Instant::now();
+    async fn admit(
+        &self,
+        topic: &Topic,
+        block: Block,
+        started: Instant,
+    ) -> Result<(), PublishError> {
         for log in self.inner.fanout.logs_of(topic) {
             let mut admission = log.admit(block.max, block.deadline);
             let admitted = poll_fn(|cx| admission.poll_admit(cx, started.elapsed()));

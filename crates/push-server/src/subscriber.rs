@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use backpressure::{Conflated, Conflation, Lag, Policy, ReadError, ShardHandle, Verdict};
 use bytes::{Bytes, BytesMut};
 use replay_store::feed::{Join, JoinError, Step};
-use replay_store::{After, Gap, GapReason, Position, Selector};
+use replay_store::{After, Gap, GapReason, Position, Selector, Topic};
 
 use crate::batch::Batching;
 use crate::fanout::{Attached, Encoding, Fanout, Seat};
@@ -36,6 +36,11 @@ pub struct Subscriber {
     policy: Policy,
     shard: Option<ShardHandle>,
     generation: u64,
+    /// Where it was asked to begin.
+    after: After,
+    /// How often events had been purged when it began to read from the store.
+    purges: u64,
+    ending: Ending,
     /// Everything that matches at or below it was handed out or announced as a gap. `None` until
     /// the store has judged the cursor.
     position: Option<Position>,
@@ -49,8 +54,25 @@ pub struct Subscriber {
     batching: Option<Batching>,
 }
 
+/// When an event stream of exact topics is over.
+#[derive(Debug, Default)]
+struct Ending {
+    /// Topics that have ended, their ends handed out or not to be had.
+    ended: Vec<Topic>,
+    /// [`Fanout::progress`] when the logs were last asked for ends.
+    asked: u64,
+}
+
+impl Ending {
+    fn note(&mut self, topic: &Topic) {
+        if !self.ended.contains(topic) {
+            self.ended.push(topic.clone());
+        }
+    }
+}
+
 enum Phase {
-    Begin(After),
+    Begin,
     Joining(Joining),
     Live(Live),
     Ended,
@@ -114,6 +136,7 @@ impl Subscriber {
     ) -> Self {
         hub.count_subscription(1);
         let generation = hub.fanout().generation();
+        let purges = hub.fanout().purges();
         let batching = hub.config().batch.map(Batching::new);
         Self {
             hub,
@@ -123,9 +146,12 @@ impl Subscriber {
             policy,
             shard: None,
             generation,
+            after,
+            purges,
+            ending: Ending::default(),
             position: None,
             last_id: None,
-            phase: Phase::Begin(after),
+            phase: Phase::Begin,
             opened: false,
             ready: false,
             scratch: BytesMut::new(),
@@ -137,6 +163,12 @@ impl Subscriber {
     /// it is first polled.
     pub(crate) fn set_shard(&mut self, shard: ShardHandle) {
         self.shard = Some(shard);
+    }
+
+    /// Takes these topics for ended before their ends were seen.
+    pub(crate) fn with_ended(mut self, topics: Vec<Topic>) -> Self {
+        self.ending.ended = topics;
+        self
     }
 
     /// The topics of this subscription.
@@ -163,7 +195,9 @@ impl Subscriber {
         true
     }
 
-    /// The next bytes to write, `None` when the hub closes.
+    /// The next bytes to write, `None` when the hub closes, or when every topic has ended and its
+    /// `$end` was handed out. The latter is for event streams of topics without wildcards: a
+    /// WebSocket session may turn to other topics.
     ///
     /// # Errors
     ///
@@ -184,11 +218,15 @@ impl Subscriber {
             if self.hub.is_closed() {
                 self.phase = Phase::Ended;
             }
+            let joining = matches!(self.phase, Phase::Joining(_));
+            if joining && self.purges != self.hub.fanout().purges() {
+                // A page that was read before may have what was purged.
+                self.join_again();
+            }
             let out = match &mut self.phase {
                 Phase::Ended => return Poll::Ready(None),
-                Phase::Begin(after) => {
-                    let after = *after;
-                    self.join(after);
+                Phase::Begin => {
+                    self.join(self.after);
                     continue;
                 }
                 Phase::Joining(joining) => {
@@ -235,6 +273,8 @@ impl Subscriber {
     }
 
     fn join(&mut self, after: After) {
+        self.purges = self.hub.fanout().purges();
+        self.ending.asked = 0;
         let seat = Seat {
             encoding: Encoding::new(self.form, &self.policy),
             shard: self.shard.clone(),
@@ -263,6 +303,9 @@ impl Subscriber {
             Step::Events(events) => {
                 for event in &events {
                     self.form.event(event, &mut out);
+                    if event.is_end() && self.may_end() {
+                        self.ending.note(&event.topic);
+                    }
                 }
                 if let Some(last) = events.last() {
                     self.position = Some(last.position);
@@ -294,7 +337,7 @@ impl Subscriber {
     }
 
     fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, SubscriberError>> {
-        let watermark = self.hub.fanout().watermark();
+        let (watermark, ends) = self.hub.fanout().progress();
         let Phase::Live(live) = &mut self.phase else {
             return Poll::Ready(Ok(Bytes::new()));
         };
@@ -309,7 +352,7 @@ impl Subscriber {
             ready!(readers.poll_ready_through(cx, || 0)).ok();
         }
         if live.conflation.is_some() {
-            return self.poll_conflated(cx, watermark);
+            return self.poll_conflated(cx, watermark, ends);
         }
         match self.policy.judge(lag) {
             Verdict::Disconnect => return Poll::Ready(Err(self.too_slow(lag))),
@@ -326,7 +369,7 @@ impl Subscriber {
                 return Poll::Ready(Ok(chunk.bytes));
             }
             Ok(None) => {
-                ready!(self.poll_ready(cx));
+                ready!(self.poll_ready(cx, watermark, ends));
                 return Poll::Ready(Ok(Bytes::new()));
             }
             Err(ReadError::Evicted) => match self.policy.judge_evicted() {
@@ -345,6 +388,7 @@ impl Subscriber {
         &mut self,
         cx: &mut Context<'_>,
         watermark: Position,
+        ends: u64,
     ) -> Poll<Result<Bytes, SubscriberError>> {
         let Phase::Live(Live {
             attached,
@@ -372,14 +416,18 @@ impl Subscriber {
                 let seq = skipped.through;
                 out = self.lagged(Position { epoch, seq }, skipped.events);
             }
-            None => ready!(self.poll_ready(cx)),
+            None => ready!(self.poll_ready(cx, watermark, ends)),
         }
         Poll::Ready(Ok(out))
     }
 
-    /// Waits until there is something to read, or until reading fails, which the read that follows
-    /// tells.
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Everything up to `watermark` was handed out: ends if that was all there will be, or waits
+    /// until there is something to read, or until reading fails, which the read that follows tells.
+    fn poll_ready(&mut self, cx: &mut Context<'_>, watermark: Position, ends: u64) -> Poll<()> {
+        if self.may_end() && self.has_ended(watermark, ends) {
+            self.phase = Phase::Ended;
+            return Poll::Ready(());
+        }
         if let Some(batching) = &mut self.batching {
             batching.flushed();
         }
@@ -393,11 +441,26 @@ impl Subscriber {
             .map(|_| ())
     }
 
+    fn may_end(&self) -> bool {
+        self.form != Form::WebSocket && self.selector.is_exact()
+    }
+
+    /// Have all topics ended at or below the watermark?
+    fn has_ended(&mut self, watermark: Position, ends: u64) -> bool {
+        let topics = self.selector.topics();
+        if self.ending.asked != ends {
+            self.ending.asked = ends;
+            for topic in self.hub.fanout().ended_of(topics, watermark.seq) {
+                self.ending.note(&topic);
+            }
+        }
+        self.ending.ended.len() == topics.len()
+    }
+
     /// The tail went on without us, or began anew: what it no longer holds is in the store, and the
     /// store says so where it is not.
     fn join_again(&mut self) {
-        let from = self.position.map_or(After::Latest, After::Position);
-        self.join(from);
+        self.join(self.position.map_or(self.after, After::Position));
     }
 
     fn too_slow(&self, lag: Lag) -> SubscriberError {

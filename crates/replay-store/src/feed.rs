@@ -19,6 +19,16 @@
 //! Matching, appending to the tail, advancing W and attaching happen in one task, so an
 //! attachment made at W receives every event above W that the feed hands out, or is no longer
 //! intact. See [`Join`] for the rest of the argument.
+//!
+//! # Why nothing that was purged is handed out
+//!
+//! Whoever purges has the feed [stand at or past](FeedHandle::reach) the seq P up to which it will
+//! [trim](ReplayStore::trim), trims the store, and has the feed [purge](FeedHandle::purge) the tail,
+//! in this order. The feed never goes back, so all that it appends after the first step is above P:
+//! whatever the tail holds at or below P is in attachments that the third step ends. Their
+//! subscriptions join again, from what each of them has, and read a store that is trimmed: what they
+//! are missing is a gap. Without the first step a hint that comes late could bring an event at or
+//! below P after the third, to a subscription that has paged less far.
 
 use std::fmt;
 use std::future::Future;
@@ -71,6 +81,13 @@ pub trait Tail: Send + 'static {
     /// Continuity is lost: ends every attachment at once, so that no subscription reads on in it
     /// and every one joins again; then publishes the watermark.
     fn reset(&mut self, watermark: Position);
+
+    /// Events of `selector` were removed from the store: ends every attachment that may hold one,
+    /// so that its subscription joins again. By default this ends all.
+    fn purge(&mut self, selector: &Selector, watermark: Position) {
+        let _ = selector;
+        self.reset(watermark);
+    }
 }
 
 /// How a feed reads.
@@ -116,6 +133,10 @@ enum Command<T: Tail> {
         reply: oneshot::Sender<(T::Attachment, Position)>,
     },
     Reach(Reach),
+    Purge {
+        selector: Selector,
+        reply: oneshot::Sender<()>,
+    },
     Close,
 }
 
@@ -193,6 +214,10 @@ impl<T: Tail> Feed<T> {
                     let _ = reply.send((attachment, self.watermark));
                 }
                 Input::Command(Command::Reach(reach)) => self.reach(reach),
+                Input::Command(Command::Purge { selector, reply }) => {
+                    self.tail.purge(&selector, self.watermark);
+                    let _ = reply.send(());
+                }
                 Input::Hint(hint) => self.take(&hint),
                 Input::Poll => {
                     timer.set(sleep());
@@ -402,6 +427,20 @@ impl<T: Tail> FeedHandle<T> {
         Ok(self
             .ask(|reply| Command::Reach(Reach { position, reply }))
             .await??)
+    }
+
+    /// Has the tail drop what it holds of `selector`, after the store was trimmed.
+    ///
+    /// This alone does not keep purged events back; the head of this module says what does.
+    ///
+    /// # Errors
+    /// The feed has ended.
+    ///
+    /// # Cancel safety
+    /// The tail drops it or not.
+    pub async fn purge(&self, selector: &Selector) -> Result<(), FeedClosed> {
+        let selector = selector.clone();
+        self.ask(|reply| Command::Purge { selector, reply }).await
     }
 
     /// Ends the feed and drops its tail.

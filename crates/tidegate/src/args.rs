@@ -72,9 +72,36 @@ Examples:
       Two topics over WebSocket, a JSON object for each event, gap and ready.
   tidegate subscribe logs --count 10
       Ends after ten events.
+  tidegate subscribe 'orders/*/status' 'alerts/**'
+      Topics with a wildcard: * is one segment, ** any number of them.
+
+Once all topics have ended, which those of a pattern never have, so does the subscription; over
+WebSocket it stays.
 
 When the connection is lost it is made again and goes on after the last event received. What
 could not be had is said as a gap, on standard error or as a JSON object.";
+
+const PURGE_EXAMPLES: &str = "\
+Examples:
+  tidegate purge sessions/42
+      Removes what the hub has of one topic.
+  tidegate purge chat/** drafts/*
+      Removes what it has of every topic below chat, and of drafts.
+
+What is published later stays. Subscribers that have not received what was removed are told of a
+gap.";
+
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  tidegate backup events-monday.db
+      Copies what `tidegate serve` keeps in ./tidegate-data/events.db.
+  tidegate backup --store sqlite:/var/lib/tidegate/events.db /backup/events.db
+      Copies another store.
+
+The hub may run meanwhile; it is neither stopped nor held up. The copy has everything that was
+acknowledged before the command began. To restore it, end the hub, put the copy in the place of
+the store, remove the files beside it that end in -wal and -shm, and start the hub: subscribers
+that had seen more than the copy has are told so by a gap.";
 
 /// Real-time push hub: Server-Sent Events and WebSocket over one replayable log.
 ///
@@ -105,6 +132,12 @@ pub(crate) enum Command {
     /// Print the events of topics as they come; resumes after a lost connection.
     #[command(after_help = SUBSCRIBE_EXAMPLES)]
     Subscribe(Subscribe),
+    /// Remove all events that a hub has of topics.
+    #[command(after_help = PURGE_EXAMPLES)]
+    Purge(Purge),
+    /// Copy a SQLite store into a file, beside a hub that runs on it or without one.
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(Backup),
 }
 
 #[derive(Debug, Args)]
@@ -265,6 +298,33 @@ pub(crate) struct Subscribe {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Purge {
+    /// Topics, or patterns with `*` for one segment and `**` for any number of them.
+    #[arg(required = true, value_name = "PATTERN")]
+    pub(crate) patterns: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) hub: HubUrl,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The file to write; it must not exist yet.
+    #[arg(value_name = "DEST")]
+    pub(crate) to: PathBuf,
+
+    /// The store to copy, `sqlite:PATH`.
+    #[arg(
+        long,
+        env = "TIDEGATE_STORE",
+        value_name = "STORE",
+        hide_env_values = true,
+        default_value = "sqlite:tidegate-data/events.db"
+    )]
+    pub(crate) store: StoreChoice,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct HubUrl {
     /// The hub's address.
     #[arg(
@@ -342,6 +402,8 @@ mod tests {
             SERVE_EXAMPLES,
             PUBLISH_EXAMPLES,
             SUBSCRIBE_EXAMPLES,
+            PURGE_EXAMPLES,
+            BACKUP_EXAMPLES,
         ] {
             let commands = help
                 .lines()
@@ -353,7 +415,7 @@ mod tests {
                 tried += 1;
             }
         }
-        assert_eq!(tried, 17);
+        assert_eq!(tried, 22);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod host;
 mod output;
 mod page;
 mod publish;
+mod purge;
 mod retain;
 mod store;
 mod subscribe;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Command, CommandLine};
+use crate::args::{Backup, Command, CommandLine};
 
 // Measured against the system's allocator and mimalloc: least resident memory per connection.
 #[cfg(not(target_env = "msvc"))]
@@ -59,6 +60,8 @@ fn run(command: Command) -> anyhow::Result<Ending> {
             Command::Dev(args) => host::dev(args).await.map(|()| Ending::Done),
             Command::Serve(args) => host::serve(args).await.map(|()| Ending::Done),
             Command::Publish(args) => publish::run(args).await,
+            Command::Purge(args) => purge::run(args).await.map(|()| Ending::Done),
+            Command::Backup(args) => back_up(args).await.map(|()| Ending::Done),
             Command::Subscribe(args) => subscribe::run(args).await.map(|()| Ending::Done),
         }
     });
@@ -67,11 +70,20 @@ fn run(command: Command) -> anyhow::Result<Ending> {
     result
 }
 
+/// `tidegate backup`: a store, copied into a file.
+async fn back_up(Backup { to, store }: Backup) -> anyhow::Result<()> {
+    let done = tokio::task::spawn_blocking(move || store.back_up(&to)).await??;
+    output::notice(&done);
+    Ok(())
+}
+
 fn start_log(filter: Option<&str>, command: &Command) {
     let default = match command {
         Command::Dev(_) | Command::Serve(_) => "info",
         // These say on standard error themselves what their user has to know.
-        Command::Publish(_) | Command::Subscribe(_) => "error",
+        Command::Publish(_) | Command::Purge(_) | Command::Backup(_) | Command::Subscribe(_) => {
+            "error"
+        }
     };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter.unwrap_or(default)))

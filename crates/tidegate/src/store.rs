@@ -55,6 +55,19 @@ impl StoreChoice {
         }
     }
 
+    /// Copies everything into a new file, whoever uses the store meanwhile, and says what was done.
+    pub(crate) fn back_up(&self, to: &Path) -> anyhow::Result<String> {
+        let Self::Sqlite(path) = self else {
+            bail!("only a store of the kind sqlite:PATH can be copied into a file, not {self}");
+        };
+        let backup = replay_sqlite::backup(path, to).context("no backup was taken")?;
+        let (tail, bytes) = (backup.tail, backup.bytes);
+        Ok(format!(
+            "{} has all up to event {tail}, {bytes} bytes",
+            to.display()
+        ))
+    }
+
     /// Whether a hub that ends takes its events along.
     pub(crate) fn is_lost_at_the_end(&self) -> bool {
         matches!(self, Self::Memory)

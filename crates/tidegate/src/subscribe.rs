@@ -69,6 +69,9 @@ struct Printer {
 impl Printer {
     fn print(&mut self, delivery: Delivery) -> anyhow::Result<()> {
         match delivery {
+            Delivery::Event(event) if !self.json && event.event.as_deref() == Some("$end") => {
+                self.say(&format!("{} has ended", event.topic))?;
+            }
             Delivery::Event(event) => {
                 self.events += 1;
                 if self.json {

@@ -81,6 +81,7 @@ class Subscription {
       retry: (reason, delay) => this.#retry(reason, delay),
       stop: (reason) => this.#enter('closed', { reason }),
       advance: (cursor) => this.#advance(cursor),
+      cursor: () => this.#cursor,
       event: (event) => this.#event(event),
       gap: (gap) => this.#gap(gap),
       ready: (ready) => this.#ready(ready),
@@ -197,6 +198,8 @@ class EventSourceTransport {
 
   /** Asks again in a way that tells what EventSource keeps to itself: the status. */
   async #judge(source, target) {
+    const { cursor } = this.#session
+    if (cursor()) target.searchParams.set('last_event_id', cursor())
     const asked = new AbortController()
     let reason = 'no connection'
     let final = false
@@ -205,7 +208,8 @@ class EventSourceTransport {
       const { status, ok } = response
       const passing = [408, 425, 429].includes(status)
       final = status === 204 || (status >= 400 && status < 500 && !passing)
-      reason = ok ? 'ended by the hub' : (await refusal(response)).message
+      if (status === 204) reason = 'all topics have ended'
+      else reason = ok ? 'ended by the hub' : (await refusal(response)).message
     } catch {
       // Not reachable: the ordinary case for another try.
     }

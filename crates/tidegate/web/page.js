@@ -1,10 +1,13 @@
-// The demo page: one topic over EventSource and over WebSocket, side by side.
+// The demo page: one topic or pattern over EventSource and over WebSocket, side by side.
 
 import { connect, publish } from './client.js'
 
 const SHOWN = 200
 const SHOWN_CHARACTERS = 2000
 const topic = new URLSearchParams(location.search).get('topic') || 'demo'
+const isPattern = topic.split('/').some((segment) => segment === '*' || segment === '**')
+// A topic that the pattern matches, to begin with.
+const example = topic.replaceAll('**', 'demo').replaceAll('*', 'demo')
 
 /** One transport's half of the page. Text from the hub enters the document as text only. */
 class Side {
@@ -32,7 +35,8 @@ class Side {
     this.#show('events', ++this.#events)
     this.#show('id', event.id)
     if (event.time) this.#show('lag', `${Math.max(0, Date.now() - event.time)} ms`)
-    this.#add({ id: event.id, text: event.event ? `${event.event}: ${data}` : data })
+    const text = event.event ? `${event.event}: ${data}` : data
+    this.#add({ id: event.id, topic: isPattern && event.topic, text })
   }
 
   #miss({ reason, after, id, skipped }) {
@@ -77,14 +81,16 @@ class Side {
   }
 }
 
-function item({ id, text, gap }) {
+function item({ id, topic, text, gap }) {
   const line = document.createElement('li')
   if (gap) line.className = 'gap'
   // The epoch is the same for long stretches, so a line shows the part that moves.
   const shown = cell('id', id ? `#${id.slice(id.indexOf('-') + 1)}` : '-')
   shown.title = id ?? ''
   const cut = text.length > SHOWN_CHARACTERS
-  line.append(shown, cell('data', cut ? `${text.slice(0, SHOWN_CHARACTERS)}\u2026` : text))
+  line.append(shown)
+  if (topic) line.append(cell('topic', topic))
+  line.append(cell('data', cut ? `${text.slice(0, SHOWN_CHARACTERS)}\u2026` : text))
   return line
 }
 
@@ -107,13 +113,15 @@ function quote(text) {
 }
 
 document.getElementById('topic').value = topic
+document.getElementById('to').value = example
+document.getElementById('to').hidden = !isPattern
 document.title = `${topic} - Tidegate`
 
 document.getElementById('publish').addEventListener('submit', async (submitted) => {
   submitted.preventDefault()
   const field = document.getElementById('data')
   try {
-    const { id } = await publish({ topic, data: field.value })
+    const { id } = await publish({ topic: document.getElementById('to').value, data: field.value })
     field.value = ''
     report(`Published ${id}`)
   } catch (error) {
@@ -130,12 +138,17 @@ document.getElementById('drop').addEventListener('click', async () => {
   }
 })
 
-const events = new URL('events', location.href)
-events.searchParams.set('topic', topic)
+/** The hub's address for a topic, as a person would write it. */
+function events(topic) {
+  const url = new URL('events', location.href)
+  url.searchParams.set('topic', topic)
+  return url.href.replaceAll('%2F', '/')
+}
+
 document.getElementById('commands').textContent = [
-  `curl -N ${quote(events.href)}`,
-  `curl -d hello ${quote(events.href)}`,
-  `tail -f /var/log/dpkg.log | tidegate publish ${quote(topic)} --url ${location.origin}`,
+  `curl -N ${quote(events(topic))}`,
+  `curl -d hello ${quote(events(example))}`,
+  `tail -f /var/log/dpkg.log | tidegate publish ${quote(example)} --url ${location.origin}`,
   `tidegate subscribe ${quote(topic)} --url ${location.origin}`,
 ].join('\n')
 

@@ -225,7 +225,8 @@ async fn the_deadline_ends_the_attempts_and_names_the_key() {
     else {
         panic!("{error}");
     };
-    assert_eq!((after, idempotency_key.len()), (DEADLINE, 32));
+    let key = idempotency_key.expect("the one it made up");
+    assert_eq!((after, key.len()), (DEADLINE, 32));
     assert!(attempts >= 2, "{attempts}");
     assert!((DEADLINE / 2..DEADLINE * 4).contains(&took), "{took:?}");
 }
@@ -270,4 +271,42 @@ async fn a_value_that_no_header_can_carry_is_refused_before_anything_is_sent() {
             .starts_with("the event-type header cannot carry"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_end_and_a_purge_are_asked_for_until_they_are_answered() {
+    let hub = Hub::bind().await;
+    let publisher = publisher(&hub, |_| {});
+    let script = async {
+        let mut exchange = hub.accept().await;
+        assert_eq!(exchange.request.line, "POST /end?topic=a/b HTTP/1.1");
+        exchange.answer("503 Service Unavailable", "", "").await;
+        let mut again = hub.accept().await;
+        assert_eq!(again.request.line, "POST /end?topic=a/b HTTP/1.1");
+        stored(&mut again).await;
+    };
+    let ended = play(script, publisher.end("a/b")).await.unwrap();
+    assert_eq!((&*ended.id, ended.duplicate), ("aa-1", false));
+    let publisher = self::publisher(&hub, |_| {});
+    let script = async {
+        let mut exchange = hub.accept().await;
+        let line = "DELETE /events?topic=a/%2A%2A&topic=b HTTP/1.1";
+        assert_eq!(exchange.request.line, line);
+        exchange.answer("200 OK", "", r#"{"through":"aa-9"}"#).await;
+    };
+    let through = play(script, publisher.purge(&["a/**", "b"])).await.unwrap();
+    assert_eq!(through, "aa-9");
+}
+
+#[tokio::test]
+async fn what_the_hub_cannot_do_at_all_is_final() {
+    let hub = Hub::bind().await;
+    let publisher = publisher(&hub, |_| {});
+    let script = async {
+        let mut exchange = hub.accept().await;
+        let problem = r#"{"code":"not_supported","detail":"the store cannot"}"#;
+        exchange.answer("501 Not Implemented", "", problem).await;
+    };
+    let refused = play(script, publisher.purge(&["a"])).await.unwrap_err();
+    assert!(refused.is_final(), "{refused}");
 }

@@ -1,22 +1,25 @@
-//! `/events`: `GET` and `HEAD` subscribe, `POST` publishes.
+//! `/events`: `GET` and `HEAD` subscribe, `POST` publishes, `DELETE` purges. `/end`: `POST` ends a
+//! topic.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use backpressure::Policy;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use replay_store::{After, Append, EventType, Pattern, Selector, Topic};
+use replay_store::{
+    After, Append, Appended, EventType, Limit, Pattern, ReplayStore as _, Selector, Topic,
+};
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use super::{HubBody, query};
+use super::{HubBody, json_response, query};
 use crate::form::Form;
-use crate::hub::{Hub, PublishError};
+use crate::hub::{ASKING, Hub};
 use crate::sse;
 
 /// How long the body of a publish may take to arrive.
@@ -30,15 +33,40 @@ struct Wish {
     after: After,
 }
 
-pub(super) fn subscribe<B>(hub: &Hub, request: &Request<B>) -> Result<Response<HubBody>, Problem> {
+pub(super) async fn subscribe<B>(
+    hub: &Hub,
+    request: &Request<B>,
+) -> Result<Response<HubBody>, Problem> {
     let wish = wish(hub, request)?;
+    let mut ended = Vec::new();
+    if wish.selector.is_exact() {
+        ended = hub.ended_of(&wish.selector).await;
+        let all = ended.len() == wish.selector.topics().len();
+        if all && has_everything(hub, &wish).await {
+            return Ok(sse::nothing_more());
+        }
+    }
     if *request.method() == Method::HEAD {
         return Ok(sse::response(HubBody::headless()));
     }
-    let subscriber = hub.subscribe(wish.selector, wish.form, wish.policy, wish.after);
+    let subscriber = hub
+        .subscribe(wish.selector, wish.form, wish.policy, wish.after)
+        .with_ended(ended);
     Ok(sse::response(HubBody::events(sse::body(
         hub, subscriber, wish.form,
     ))))
+}
+
+/// Is there nothing for this subscription, not even a gap? Asked after it was found that all its
+/// topics have ended, so that nothing can come in between.
+async fn has_everything(hub: &Hub, wish: &Wish) -> bool {
+    let one = Limit {
+        events: 1,
+        bytes: 1,
+    };
+    let read = hub.store().read(&wish.selector, wish.after, one);
+    let page = timeout(ASKING, read).await;
+    matches!(page, Ok(Ok(page)) if page.gap.is_none() && page.events.is_empty() && page.is_last())
 }
 
 fn wish<B>(hub: &Hub, request: &Request<B>) -> Result<Wish, Problem> {
@@ -113,32 +141,70 @@ where
         },
     )
     .await?;
-    let answer = json!({
-        "id": appended.position.to_string(),
-        "duplicate": appended.duplicate,
-    });
-    let mut response = Response::new(HubBody::full(Bytes::from(format!("{answer}\n"))));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(json_response(&answer(&appended)))
 }
 
-/// Publishes to a text topic, the only kind there is so far.
-pub(crate) async fn publish_text(
-    hub: &Hub,
-    event: Append,
-) -> Result<replay_store::Appended, Problem> {
+pub(super) fn answer(appended: &Appended) -> serde_json::Value {
+    json!({
+        "id": appended.position.to_string(),
+        "duplicate": appended.duplicate,
+    })
+}
+
+pub(super) async fn end<B>(hub: &Hub, request: &Request<B>) -> Result<Response<HubBody>, Problem> {
+    let topic = one_topic(request.uri().query().unwrap_or_default())?;
     if hub.is_closed() {
         return Err(Problem::ShuttingDown);
     }
-    if str::from_utf8(&event.data).is_err() {
-        return Err(Problem::NotText);
+    let ended = hub.end(topic).await;
+    let ended = ended.map_err(|error| Problem::from_publish(&error))?;
+    Ok(json_response(&answer(&ended)))
+}
+
+pub(super) async fn purge<B>(
+    hub: &Hub,
+    request: &Request<B>,
+) -> Result<Response<HubBody>, Problem> {
+    let mut patterns = Vec::new();
+    for pair in query::pairs(request.uri().query().unwrap_or_default()) {
+        match pair? {
+            (name, value) if name == "topic" => patterns.push(Pattern::new(&value)?),
+            // What narrows a removal down must not be overlooked.
+            (name, _) => {
+                return Err(Problem::ParameterUnknown {
+                    name: name.into_owned(),
+                });
+            }
+        }
     }
-    hub.publish(event).await.map_err(|error| match error {
-        PublishError::Store(error) => Problem::from_store(&error),
-        PublishError::Behind => Problem::SubscribersBehind,
-    })
+    if patterns.is_empty() {
+        return Err(Problem::TopicMissing);
+    }
+    if hub.is_closed() {
+        return Err(Problem::ShuttingDown);
+    }
+    let through = hub.purge(&Selector::new(patterns)?).await;
+    let through = through.map_err(|error| Problem::from_store(&error))?;
+    Ok(json_response(&json!({ "through": through.to_string() })))
+}
+
+/// Publishes to a text topic, the only kind there is so far.
+pub(crate) async fn publish_text(hub: &Hub, event: Append) -> Result<Appended, Problem> {
+    if hub.is_closed() {
+        return Err(Problem::ShuttingDown);
+    }
+    check_text(&event)?;
+    hub.publish(event)
+        .await
+        .map_err(|error| Problem::from_publish(&error))
+}
+
+/// All topics are text topics so far.
+pub(super) fn check_text(event: &Append) -> Result<(), Problem> {
+    match str::from_utf8(&event.data) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Problem::NotText),
+    }
 }
 
 fn one_topic(query: &str) -> Result<Topic, Problem> {
@@ -186,7 +252,7 @@ pub(crate) fn checked_key(name: &'static str, text: &str) -> Result<Arc<str>, Pr
     })
 }
 
-async fn read_body<B>(request: Request<B>, limit: usize) -> Result<Bytes, Problem>
+pub(super) async fn read_body<B>(request: Request<B>, limit: usize) -> Result<Bytes, Problem>
 where
     B: Body<Data: Send> + Send,
 {

@@ -1,7 +1,9 @@
 //! The hub over HTTP: requests in, responses out, for any server that speaks the `http` crate's
 //! types.
 
+mod batch;
 pub(crate) mod events;
+mod history;
 pub(crate) mod problem;
 mod query;
 
@@ -9,7 +11,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 
 use self::problem::Problem;
@@ -90,7 +93,8 @@ impl Body for HubBody {
 }
 
 impl Hub {
-    /// Answers one request: `/events` (subscribe, publish) and `/ws`.
+    /// Answers one request: `/events` (subscribe, publish, purge), `/batch`, `/end`, `/history`,
+    /// `/topics` and `/ws`.
     ///
     /// WebSocket needs a server that puts hyper's `OnUpgrade` into the request's extensions, as
     /// hyper and axum do; the session runs on a task of its own.
@@ -115,20 +119,68 @@ impl Hub {
     where
         B: Body<Data: Send> + Send,
     {
-        let path = request.uri().path();
-        if path != "/events" && path != "/ws" {
-            return Err(Problem::NotFound);
-        }
+        let path = Path::of(request.uri().path()).ok_or(Problem::NotFound)?;
         self.config().access.check(request.headers())?;
-        if path == "/ws" {
-            return ws::upgrade(self, request);
-        }
-        match *request.method() {
-            Method::GET | Method::HEAD => events::subscribe(self, &request),
-            Method::POST => events::publish(self, request).await,
+        match (path, request.method()) {
+            (Path::Ws, _) => ws::upgrade(self, request),
+            (Path::Events, &Method::GET | &Method::HEAD) => events::subscribe(self, &request).await,
+            (Path::Events, &Method::POST) => events::publish(self, request).await,
+            (Path::Events, &Method::DELETE) => events::purge(self, &request).await,
+            (Path::Batch, &Method::POST) => batch::publish(self, request).await,
+            (Path::End, &Method::POST) => events::end(self, &request).await,
+            (Path::History, &Method::GET | &Method::HEAD) => history::events(self, &request).await,
+            (Path::Topics, &Method::GET | &Method::HEAD) => history::topics(self, &request).await,
             _ => Err(Problem::MethodNotAllowed {
-                allow: "GET, HEAD, POST",
+                allow: path.methods(),
             }),
         }
     }
+}
+
+/// What the hub serves.
+#[derive(Clone, Copy)]
+enum Path {
+    Batch,
+    End,
+    Events,
+    History,
+    Topics,
+    Ws,
+}
+
+impl Path {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/batch" => Self::Batch,
+            "/end" => Self::End,
+            "/events" => Self::Events,
+            "/history" => Self::History,
+            "/topics" => Self::Topics,
+            "/ws" => Self::Ws,
+            _ => return None,
+        })
+    }
+
+    /// The `Allow` header of a refusal.
+    const fn methods(self) -> &'static str {
+        match self {
+            Self::Batch | Self::End => "POST",
+            Self::Events => "GET, HEAD, POST, DELETE",
+            Self::History | Self::Topics => "GET, HEAD",
+            Self::Ws => "GET",
+        }
+    }
+}
+
+/// An answer that no cache keeps.
+fn json_response(value: &serde_json::Value) -> Response<HubBody> {
+    json_bytes(format!("{value}\n").into_bytes())
+}
+
+fn json_bytes(json: Vec<u8>) -> Response<HubBody> {
+    let mut response = Response::new(HubBody::full(json.into()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

@@ -7,13 +7,16 @@ use replay_store::{EventTypeError, SelectorError, StoreError, TopicError};
 use serde_json::json;
 
 use crate::http::HubBody;
+use crate::hub::PublishError;
 
 /// A request the hub refuses, as `application/problem+json` (RFC 9457).
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
     /// No handler for this path.
-    #[error("nothing is served at this path; the hub serves /events and /ws")]
+    #[error(
+        "nothing is served at this path; the hub serves /events, /batch, /end, /history, /topics and /ws"
+    )]
     NotFound,
     /// The path exists, the method does not.
     #[error("this method is not served at this path; use one of: {allow}")]
@@ -72,6 +75,46 @@ pub enum Problem {
     /// `encoding` says base64, and the data is not.
     #[error("the data is not valid base64 (RFC 4648 section 4, with padding)")]
     EncodingInvalid,
+    /// The body of a batch is no array of events.
+    #[error("a batch is a JSON array of objects with topic and data: {detail}")]
+    BatchInvalid {
+        /// What is wrong, and where.
+        detail: String,
+    },
+    /// The body of a batch is larger than it may be.
+    #[error("the batch is larger than the {limit} bytes it may have; send it in parts")]
+    BatchTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A batch has more events than it may have.
+    #[error("a batch has at most {limit} events; send it in parts")]
+    TooManyEvents {
+        /// The limit.
+        limit: usize,
+    },
+    /// An event of a batch is refused, and the whole batch with it.
+    #[error(
+        "event {index} of the batch, counted from 0, and so the whole batch was refused: {problem}"
+    )]
+    OfEvent {
+        /// Which event.
+        index: usize,
+        /// Why.
+        problem: Box<Self>,
+    },
+    /// A page cannot have that many.
+    #[error("limit must be a number from 1 to {max}")]
+    LimitInvalid {
+        /// The most.
+        max: usize,
+    },
+    /// A parameter that does not exist, where that matters.
+    #[error("this request has no parameter {name:?}, only topic; nothing was removed")]
+    ParameterUnknown {
+        /// Its name.
+        name: String,
+    },
     /// The body could not be read to its end.
     #[error("the request body ended early")]
     BodyIncomplete,
@@ -101,6 +144,9 @@ pub enum Problem {
     /// The topic has ended.
     #[error("the topic has ended and takes no more events; publish to another topic")]
     TopicEnded,
+    /// The store has no such operation.
+    #[error("the store of this hub cannot do that")]
+    NotSupported,
     /// The store did not take the event, and has not kept it.
     #[error("the store is not available; try again")]
     StoreUnavailable,
@@ -147,6 +193,13 @@ impl Problem {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::NotText => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_text"),
             Self::EncodingInvalid => (StatusCode::BAD_REQUEST, "encoding_invalid"),
+            Self::BatchInvalid { .. } => (StatusCode::BAD_REQUEST, "batch_invalid"),
+            Self::BatchTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "batch_too_large"),
+            Self::TooManyEvents { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many_events"),
+            Self::OfEvent { problem, .. } => problem.status_and_code(),
+            Self::LimitInvalid { .. } => (StatusCode::BAD_REQUEST, "limit_invalid"),
+            Self::ParameterUnknown { .. } => (StatusCode::BAD_REQUEST, "parameter_unknown"),
+            Self::NotSupported => (StatusCode::NOT_IMPLEMENTED, "not_supported"),
             Self::BodyIncomplete => (StatusCode::BAD_REQUEST, "body_incomplete"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
             Self::HostForbidden => (StatusCode::FORBIDDEN, "host_forbidden"),
@@ -166,13 +219,16 @@ impl Problem {
     #[must_use]
     pub fn into_response(self) -> Response<HubBody> {
         let status = self.status();
-        let body = json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": status.canonical_reason().unwrap_or_default(),
             "status": status.as_u16(),
             "code": self.code(),
             "detail": self.to_string(),
         });
+        if let Self::OfEvent { index, .. } = &self {
+            body["index"] = (*index).into();
+        }
         let mut text = body.to_string();
         text.push('\n');
         let mut response = Response::new(HubBody::full(Bytes::from(text)));
@@ -241,6 +297,33 @@ impl From<crate::access::Refusal> for Problem {
 }
 
 impl Problem {
+    pub(crate) fn of_event(self, index: usize) -> Self {
+        Self::OfEvent {
+            index,
+            problem: Box::new(self),
+        }
+    }
+
+    pub(crate) fn from_publish(error: &PublishError) -> Self {
+        match error {
+            PublishError::Store(error) => Self::from_store(error),
+            PublishError::Behind => Self::SubscribersBehind,
+        }
+    }
+
+    pub(crate) fn from_batch(error: &PublishError) -> Self {
+        let problem = Self::from_publish(error);
+        match error {
+            PublishError::Store(
+                StoreError::KeyReused { index }
+                | StoreError::Ended { index }
+                | StoreError::TooLarge { index, .. }
+                | StoreError::KeyTooLong { index, .. },
+            ) => problem.of_event(*index),
+            _ => problem,
+        }
+    }
+
     pub(crate) fn from_store(error: &StoreError) -> Self {
         match error {
             StoreError::KeyReused { .. } => Self::KeyReused,
@@ -251,9 +334,9 @@ impl Problem {
                 name: "a key",
                 max: *limit,
             },
+            StoreError::Unsupported => Self::NotSupported,
             StoreError::Unavailable { .. }
             | StoreError::Corrupt { .. }
-            | StoreError::Unsupported
             | StoreError::Exhausted
             | StoreError::Closed => Self::StoreUnavailable,
         }

@@ -4,7 +4,7 @@ mod body;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 
 pub use self::body::{BodyError, EventBody};
 use crate::form::Form;
@@ -30,6 +30,16 @@ pub(crate) fn response(body: HubBody) -> Response<HubBody> {
         HeaderName::from_static(name),
         HeaderValue::from_static(value),
     );
+    response
+}
+
+/// The answer to a client that has all there will ever be: a native `EventSource` does not come back
+/// (HTML standard, section 9.2.3).
+pub(crate) fn nothing_more() -> Response<HubBody> {
+    let mut response = Response::new(HubBody::full(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
     response
 }
 

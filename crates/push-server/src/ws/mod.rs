@@ -1,5 +1,6 @@
 //! WebSocket: the upgrade, and the session behind it.
 
+mod publish;
 mod session;
 
 use http::header::{HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
@@ -8,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use session_proto::envelope::SUBPROTOCOL;
 use ws_proto::handshake::{OriginPolicy, Reject, check_connect, check_request};
 
+pub(crate) use self::publish::append;
 pub use self::session::websocket;
 use crate::http::HubBody;
 use crate::http::problem::Problem;

@@ -8,13 +8,11 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt as _};
-use replay_store::{After, Append, EventType, Pattern, Selector, Topic};
-use session_proto::envelope::{ClientMessage, Encoding, ServerMessage};
+use replay_store::{After, Append, Pattern, Selector};
+use session_proto::envelope::{ClientMessage, ServerMessage};
 use session_proto::{Beat, Heartbeat};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
@@ -25,10 +23,11 @@ use ws_proto::{
 };
 
 use crate::form::{Form, frame};
-use crate::http::events::{checked_key, parse_policy, publish_text};
+use crate::http::events::{parse_policy, publish_text};
 use crate::http::problem::Problem;
 use crate::hub::Hub;
 use crate::subscriber::{Subscriber, SubscriberError};
+use crate::ws::append;
 
 const READ_BUFFER: usize = 16 * 1024;
 
@@ -469,41 +468,4 @@ fn patterns<T: AsRef<str>>(topics: &[T]) -> Result<Vec<Pattern>, Problem> {
     }
     let patterns: Result<_, _> = topics.iter().map(|it| Pattern::new(it.as_ref())).collect();
     Ok(patterns?)
-}
-
-fn append(message: ClientMessage<'_>) -> Result<Append, Problem> {
-    let ClientMessage::Publish {
-        topic,
-        event,
-        data,
-        encoding,
-        idempotency_key,
-        conflate_key,
-        ..
-    } = message
-    else {
-        return Err(Problem::TopicMissing);
-    };
-    let event = match event.as_deref() {
-        None | Some("" | "message") => None,
-        Some(name) => Some(EventType::new(name)?),
-    };
-    let data = match encoding {
-        None => data.into_owned().into_bytes(),
-        Some(Encoding::Base64) => STANDARD
-            .decode(data.as_bytes())
-            .map_err(|_| Problem::EncodingInvalid)?,
-        Some(_) => return Err(Problem::EncodingInvalid),
-    };
-    Ok(Append {
-        topic: Topic::new(&topic)?,
-        event,
-        data: data.into(),
-        conflate_key: key("conflate_key", conflate_key.as_deref())?,
-        idempotency_key: key("idempotency_key", idempotency_key.as_deref())?,
-    })
-}
-
-fn key(name: &'static str, text: Option<&str>) -> Result<Option<Arc<str>>, Problem> {
-    text.map(|text| checked_key(name, text)).transpose()
 }

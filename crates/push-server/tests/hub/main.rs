@@ -4,6 +4,7 @@
 
 mod compression;
 mod heartbeat;
+mod log;
 mod publish;
 mod resume;
 mod slow;

@@ -14,11 +14,15 @@ mod random;
 mod raw;
 mod subscription;
 
+mod backup;
 mod command_line;
+mod docs;
 mod gaps;
 mod headers;
 mod idle;
 mod interop;
+mod log;
+mod outage;
 mod page;
 mod quick_start;
 mod refusals;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::hub::{Hub, MEMORY};
+use crate::program::Program;
 
 const SIDES: [&str; 2] = ["sse", "ws"];
 
@@ -127,6 +129,56 @@ fn the_page_shows_the_same_events_on_both_transports_and_publishes() {
     let overflow = browser
         .evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth");
     assert_eq!(overflow, false, "a narrow page does not scroll sideways");
+}
+
+#[test]
+fn the_page_shows_the_topics_of_a_pattern_and_publishes_to_one_of_them() {
+    let hub = Hub::start(MEMORY);
+    let mut browser = Browser::start();
+    browser.open(&hub.url("/?topic=chat/**"));
+    wait_live(&mut browser);
+    hub.publish("chat/rooms/1", "from elsewhere");
+    hub.publish("other", "not for this page");
+    wait_for(&mut browser, "from elsewhere");
+    browser.fill("#data", "typed");
+    browser.press("#data", "Enter");
+    wait_for(&mut browser, "typed");
+    browser.fill("#to", "chat");
+    browser.fill("#data", "to the shortest");
+    browser.press("#data", "Enter");
+    wait_for(&mut browser, "to the shortest");
+    for side in SIDES {
+        let topics = browser.evaluate(&format!(
+            "[...document.querySelectorAll('#{side} li .topic')].reverse().map((it) => it.textContent)"
+        ));
+        assert_eq!(
+            topics,
+            json!(["chat/rooms/1", "chat/demo", "chat"]),
+            "{side}"
+        );
+        assert_eq!(field(&mut browser, side, "gaps"), "0");
+    }
+    assert_eq!(browser.said(), [""; 0], "the console stays empty");
+    browser.prefer("light");
+    check_picture(&mut browser, "page-pattern.png");
+    let commands = browser.evaluate("document.getElementById('commands').textContent");
+    let watch = commands
+        .as_str()
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap()
+        .to_owned();
+    assert!(watch.ends_with("/events?topic=chat/**'"), "{watch}");
+    // What the page shows works in a shell.
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("exec {watch}")])
+        .env("no_proxy", "*");
+    let watcher = Program::start(shell);
+    while !watcher.line().starts_with("event: $ready") {}
+    hub.publish("chat/a", "seen by curl");
+    while !watcher.line().contains("seen by curl") {}
 }
 
 /// The picture exists, and both sides are drawn in it where a person sees them.

@@ -16,6 +16,7 @@ pub(crate) struct Program {
     stdin: Option<ChildStdin>,
     lines: Receiver<Vec<u8>>,
     stderr: Arc<Mutex<String>>,
+    seen: Mutex<String>,
 }
 
 impl Program {
@@ -87,6 +88,7 @@ impl Program {
             stdin,
             lines,
             stderr,
+            seen: Mutex::default(),
         }
     }
 
@@ -125,6 +127,16 @@ impl Program {
             );
         };
         String::from_utf8(line).expect("the output is text")
+    }
+
+    /// All that it has printed since it was first asked this.
+    pub(crate) fn seen(&self) -> String {
+        let mut seen = self.seen.lock().unwrap();
+        for line in self.lines.try_iter() {
+            seen.push_str(&String::from_utf8_lossy(&line));
+            seen.push('\n');
+        }
+        seen.clone()
     }
 
     pub(crate) fn stderr(&self) -> String {

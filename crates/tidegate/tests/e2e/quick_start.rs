@@ -98,13 +98,16 @@ impl Trial {
 }
 
 /// A shell and what it started, ended together.
-struct Group(Program);
+pub(crate) struct Group(pub(crate) Program);
 
 impl Group {
-    fn start(command: &Command) -> Self {
+    pub(crate) fn start(command: &Command) -> Self {
         // `setsid` makes a group of which the shell is the leader.
         let mut group = Command::new("setsid");
         group.arg(command.get_program()).args(command.get_args());
+        if let Some(folder) = command.get_current_dir() {
+            group.current_dir(folder);
+        }
         for (name, value) in command.get_envs() {
             group.env(name, value.expect("nothing is removed"));
         }
@@ -128,7 +131,7 @@ fn shown(readme: &'static str) -> Vec<&'static str> {
 }
 
 /// The code blocks of a language.
-fn code(readme: &'static str, language: &str) -> Vec<&'static str> {
+pub(crate) fn code(readme: &'static str, language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
     let starts = readme
         .match_indices(&fence)
