@@ -9,6 +9,9 @@
 //! append, and so does a commit whose outcome is not known; cursors of before stay valid as far as
 //! nothing was lost, so a restart costs no subscriber a gap.
 //!
+//! A file that another program or the disk has damaged is refused, or the read is: events have
+//! checksums, and the file is [checked](Check) after a crash. [`backup()`] copies a log in use.
+//!
 //! For a log that need not outlive the process, use [`replay_store::MemoryStore`]. For one that
 //! several machines share, this is the wrong store: a second process is refused.
 //!

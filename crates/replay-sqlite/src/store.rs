@@ -53,8 +53,8 @@ pub struct SqliteConfig {
 }
 
 /// When the whole file is checked as it is opened: the structure of the database, and that what it
-/// says of topics and events adds up. It reads all of the file. What events
-/// hold is checked whenever one is read.
+/// says of topics and events adds up. That reads all of the file: about two seconds for a million
+/// events, 330 MB, on a busy machine. What events hold is checked whenever one is read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Check {
     /// Never.

@@ -239,8 +239,13 @@ fn a_transaction_that_falls_takes_its_group_with_it_and_no_more() {
     drop(Subject::open(&path));
     poison(&path, "ROLLBACK");
     let subject = Subject::open(&path);
+    let of_new_topic = || Append {
+        topic: Topic::new("new").expect("valid"),
+        ..event("of a new topic")
+    };
     let batches = vec![
         vec![event("a")],
+        vec![of_new_topic()],
         vec![poisoned("p")],
         vec![event("not reached")],
     ];
@@ -257,6 +262,21 @@ fn a_transaction_that_falls_takes_its_group_with_it_and_no_more() {
     let after = block_on(subject.store.append(vec![event("after")])).expect("it is appended");
     assert_eq!(after[0].position.seq, 2);
     assert_eq!(subject.all(), ["first", "after"]);
+    // Nothing of it is remembered: neither what the topics had become nor which there were.
+    subject.order(Order::GoOn);
+    block_on(subject.store.append(vec![of_new_topic()])).expect("it is appended");
+    let page = block_on(
+        subject
+            .store
+            .read(&Selector::all(), After::Earliest, Limit::default()),
+    );
+    let page = page.expect("the store reads");
+    let prevs: Vec<_> = page.events.iter().map(|event| event.prev).collect();
+    assert_eq!(prevs, [Some(0), Some(1), Some(0)]);
+    let topics = block_on(subject.store.topics(&Selector::all(), None, 10));
+    let topics = topics.expect("the store reads");
+    let counts: Vec<_> = topics.iter().map(|it| (it.events, it.last)).collect();
+    assert_eq!(counts, [(1, 3), (2, 2)]);
 }
 
 #[test]
