@@ -98,7 +98,7 @@ fn a_backup_taken_under_load_is_a_prefix_with_all_that_was_acknowledged_before()
     for n in 0..4 {
         let restored = open(&folder.path().join(format!("backup-{n}.db")));
         let found = all(&restored);
-        assert!(found.len() > 20);
+        assert!(found.len() >= 20);
         assert_eq!(found, events[..found.len()], "backup {n}");
     }
 }

@@ -2,6 +2,7 @@
 //! client that resumes across the restarts sees the whole log, once, in order, without a gap.
 //!
 //! Ten rounds, or as many as `REPLAY_SQLITE_KILL_ROUNDS` says.
+#![expect(clippy::print_stdout, reason = "the figures of a run are its result")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -100,6 +100,7 @@ fn a_file_is_one_file_whatever_links_lead_to_it() {
 /// Not a test of its own: what opens a file as a user who may not write it.
 #[cfg(unix)]
 #[test]
+#[expect(clippy::print_stdout, reason = "it is how it tells what it found")]
 fn visitor() {
     let Ok(path) = std::env::var(VISITOR) else {
         return;
