@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use push_server::Compression;
 use tracing_subscriber::EnvFilter;
 
+use crate::bench::options::{Bench, EXAMPLES as BENCH_EXAMPLES};
 use crate::retain::Retain;
 use crate::store::StoreChoice;
 
@@ -138,6 +139,9 @@ pub(crate) enum Command {
     /// Copy a SQLite store into a file, beside a hub that runs on it or without one.
     #[command(after_help = BACKUP_EXAMPLES)]
     Backup(Backup),
+    /// Load a hub with subscribers and messages: latency, throughput, and a check of every event.
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(Box<Bench>),
 }
 
 #[derive(Debug, Args)]
@@ -404,6 +408,7 @@ mod tests {
             SUBSCRIBE_EXAMPLES,
             PURGE_EXAMPLES,
             BACKUP_EXAMPLES,
+            BENCH_EXAMPLES,
         ] {
             let commands = help
                 .lines()
@@ -415,7 +420,7 @@ mod tests {
                 tried += 1;
             }
         }
-        assert_eq!(tried, 22);
+        assert_eq!(tried, 30);
     }
 
     #[test]

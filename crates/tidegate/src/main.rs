@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod host;
 mod output;
 mod page;
@@ -63,6 +64,8 @@ fn run(command: Command) -> anyhow::Result<Ending> {
             Command::Purge(args) => purge::run(args).await.map(|()| Ending::Done),
             Command::Backup(args) => back_up(args).await.map(|()| Ending::Done),
             Command::Subscribe(args) => subscribe::run(args).await.map(|()| Ending::Done),
+            // It has this thread to itself; those of the runtime sleep.
+            Command::Bench(args) => bench::run(&args).map(|()| Ending::Done),
         }
     });
     // A read of standard input that is under way cannot be cancelled; it must not hold us up.
@@ -81,9 +84,11 @@ fn start_log(filter: Option<&str>, command: &Command) {
     let default = match command {
         Command::Dev(_) | Command::Serve(_) => "info",
         // These say on standard error themselves what their user has to know.
-        Command::Publish(_) | Command::Purge(_) | Command::Backup(_) | Command::Subscribe(_) => {
-            "error"
-        }
+        Command::Publish(_)
+        | Command::Purge(_)
+        | Command::Backup(_)
+        | Command::Subscribe(_)
+        | Command::Bench(_) => "error",
     };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter.unwrap_or(default)))

@@ -128,6 +128,11 @@ impl Hub {
         Self::start_at(&address, store)
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
     /// Its resident memory now, and the most it ever had, in bytes.
     pub(crate) fn memory(&self) -> (u64, u64) {
         let path = format!("/proc/{}/status", self.program.pid());

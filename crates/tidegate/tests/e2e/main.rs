@@ -15,6 +15,7 @@ mod raw;
 mod subscription;
 
 mod backup;
+mod bench;
 mod command_line;
 mod docs;
 mod gaps;
