@@ -3,9 +3,11 @@
 //! Time is virtual and nothing but the last module touches a socket.
 
 mod compression;
+mod ends;
 mod heartbeat;
 mod log;
 mod publish;
+mod purge;
 mod resume;
 mod slow;
 mod sse;

@@ -87,6 +87,42 @@ pub(crate) async fn text(response: Response<HubBody>) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+pub(crate) async fn call(hub: &Hub, method: &str, uri: &str, body: &str) -> (u16, Value) {
+    let request = Request::builder().method(method).uri(uri);
+    let request = request.body(Bytes::copy_from_slice(body.as_bytes()));
+    let response = hub.handle(request.unwrap().map(Full::new)).await;
+    let status = response.status().as_u16();
+    let text = text(response).await;
+    let value = serde_json::from_str(&text).unwrap_or(Value::Null);
+    (status, value)
+}
+
+pub(crate) async fn history(hub: &Hub, query: &str) -> Value {
+    let (status, page) = call(hub, "GET", &format!("/history?{query}"), "").await;
+    assert_eq!(status, 200, "{query}: {page}");
+    page
+}
+
+/// The data of the events of a page.
+pub(crate) fn data(page: &Value) -> Vec<&str> {
+    let events = page["events"].as_array().unwrap().iter();
+    events
+        .map(|event| event["data"].as_str().unwrap())
+        .collect()
+}
+
+/// The status that a subscription is answered with.
+pub(crate) async fn status(hub: &Hub, query: &str, last_event_id: Option<&str>) -> u16 {
+    let uri = format!("/events?{query}");
+    get(hub, &uri, last_event_id).await.status().as_u16()
+}
+
+pub(crate) async fn purge(hub: &Hub, query: &str) -> Value {
+    let (status, answer) = call(hub, "DELETE", &format!("/events?{query}"), "").await;
+    assert_eq!(status, 200, "{answer}");
+    answer
+}
+
 /// What an event stream said, block by block.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Got {

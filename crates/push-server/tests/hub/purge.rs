@@ -1,0 +1,144 @@
+//! What was purged is handed out to nobody.
+
+use push_server::HubConfig;
+use replay_store::{AnyStore, Append, Selector, Topic};
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// Reads until the event with this data; nothing that contains `purged` may come before.
+async fn read_to(stream: &mut Stream, last: &str) -> Vec<String> {
+    let mut gaps = Vec::new();
+    loop {
+        match stream.next_block().await {
+            Got::Event { event, data, .. } if event == "$gap" => {
+                let gap: Value = serde_json::from_str(&data).unwrap();
+                gaps.push(gap["reason"].as_str().unwrap().to_owned());
+            }
+            Got::Event { data, .. } => {
+                assert!(!data.contains("purged"), "{data}");
+                if data.contains(last) {
+                    return gaps;
+                }
+            }
+            Got::End | Got::Cut => panic!("the stream ended"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn purged_events_are_gone_from_the_store_and_from_memory() {
+    let hub = hub().await;
+    let mut streams = Vec::new();
+    for topic in ["a/x", "a/*", "**", "a/x&policy=conflate", "a/x&topic=c"] {
+        let uri = format!("/events?topic={topic}&format=json");
+        // Each is behind by what is in memory, but for the one that reads everything at once.
+        streams.push((Stream::live(&hub, &uri).await, vec!["trimmed"]));
+    }
+    let mut caught_up = Stream::live(&hub, "/events?topic=a/x").await;
+    let mut elsewhere = Stream::live(&hub, "/events?topic=b").await;
+    for number in 0..3 {
+        publish(&hub, "a/x", &format!("purged {number}")).await;
+        caught_up.next_event().await;
+    }
+    publish(&hub, "b", "kept").await;
+
+    assert_eq!(
+        purge(&hub, "topic=a/**").await,
+        json!({"through": cursor(4)})
+    );
+    let page = history(&hub, "topic=**").await;
+    assert_eq!(data(&page), ["kept"]);
+    publish(&hub, "a/x", "after").await;
+    for (stream, gaps) in &mut streams {
+        assert_eq!(read_to(stream, "after").await, *gaps);
+    }
+    assert_eq!(
+        read_to(&mut caught_up, "after").await,
+        [""; 0],
+        "it had everything"
+    );
+    assert_eq!(elsewhere.next_event().await.0, "kept");
+    assert_eq!(elsewhere.last_event_id(), cursor(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_was_read_before_a_purge_is_not_handed_out_after_it() {
+    let hub = hub().await;
+    for number in 0..3 {
+        publish(&hub, "a", &format!("purged {number}")).await;
+    }
+    for after in [cursor(0), "earliest".to_owned()] {
+        let mut stream = Stream::open(&hub, "/events?topic=a", Some(&after)).await;
+        // The opening block is out, and the page behind it read.
+        if after != "earliest" {
+            assert_eq!(stream.next_block().await, Got::Id(after.clone()));
+        }
+        purge(&hub, "topic=a").await;
+        let after_purge = publish(&hub, "a", "after").await;
+        let gaps = read_to(&mut stream, "after").await;
+        let expected: &[&str] = if after == "earliest" {
+            &[]
+        } else {
+            &["trimmed"]
+        };
+        assert_eq!(gaps, expected, "{after}");
+        assert_eq!(stream.last_event_id(), after_purge);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_needs_topics_and_nothing_else() {
+    let hub = hub().await;
+    for (query, code) in [
+        ("", "topic_missing"),
+        ("topic=a//b", "topic_invalid"),
+        ("topic=a&after=x", "parameter_unknown"),
+    ] {
+        let (status, problem) = call(&hub, "DELETE", &format!("/events?{query}"), "").await;
+        assert_eq!((status, &problem["code"]), (400, &json!(code)), "{query}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_list_or_remove_is_said_so_and_serves_on() {
+    let hub = hub_with(
+        HubConfig::new(),
+        AnyStore::new(AppendOnly(store(EPOCH, 10))),
+    )
+    .await;
+    publish(&hub, "a", "data").await;
+    for (method, uri) in [("GET", "/topics"), ("DELETE", "/events?topic=a")] {
+        let (status, problem) = call(&hub, method, uri, "").await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (501, &json!("not_supported")),
+            "{uri}"
+        );
+    }
+    hub.publish(Append::end(Topic::new("a").unwrap()))
+        .await
+        .unwrap();
+    // It cannot be asked what has ended, so nobody is turned away.
+    assert_eq!(status(&hub, "topic=a", Some(&cursor(2))).await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_by_the_library_answers_where_the_log_ended() {
+    let hub = hub().await;
+    assert_eq!(
+        hub.purge(&Selector::all()).await.unwrap().to_string(),
+        cursor(0)
+    );
+    publish(&hub, "a", "x").await;
+    assert_eq!(
+        hub.purge(&Selector::all()).await.unwrap().to_string(),
+        cursor(1)
+    );
+    assert_eq!(
+        publish(&hub, "a", "y").await,
+        cursor(2),
+        "no seq comes twice"
+    );
+}
