@@ -9,7 +9,7 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use benches::sse;
+use benches::{sse, ws};
 
 type Subject = (String, Box<dyn FnMut()>);
 
@@ -51,5 +51,37 @@ fn subjects() -> Vec<Subject> {
         let name = name.replace(' ', "-");
         subjects.push((format!("sse/encode/{name}"), Box::new(run)));
     }
+    for row in ws::rows() {
+        let name = format!("ws/decode/{}", row.name);
+        let (mut connection, mut buffer) = (ws::server(), vec![0; ws::READ]);
+        let run = move || {
+            let answer = ws::decode(black_box(&row), &mut connection, &mut buffer);
+            assert_eq!(answer, row.answer);
+        };
+        subjects.push((name, Box::new(run)));
+    }
+    for len in ws::MASK_LENGTHS {
+        let (mut arena, _) = ws::mask_arena(len);
+        let run = move || {
+            ws::mask_all(black_box(&mut arena), len, |bytes, key| {
+                ws_proto::apply_mask(bytes, key, 0);
+            });
+        };
+        subjects.push((format!("ws/mask/{len}"), Box::new(run)));
+    }
+    for len in [16, 16 * 1024] {
+        let (payload, mut out) = (vec![0xa5; len], Vec::new());
+        let mut server = ws::server();
+        let copy = payload.clone();
+        let run = move || assert!(ws::encode(&mut server, black_box(&copy), 8, &mut out) > len);
+        subjects.push((format!("ws/encode/server/{len}"), Box::new(run)));
+        let (mut client, mut out) = (ws::client(), Vec::new());
+        let run = move || assert!(ws::encode(&mut client, black_box(&payload), 8, &mut out) > len);
+        subjects.push((format!("ws/encode/client/{len}"), Box::new(run)));
+    }
+    let (texts, mut out) = (ws::ticks(), Vec::new());
+    let (mut server, mut deflater) = (ws::server(), ws::deflater());
+    let run = move || assert!(ws::deflate(&mut server, &mut deflater, &texts, &mut out) > 0);
+    subjects.push(("ws/deflate/ticks".to_owned(), Box::new(run)));
     subjects
 }
