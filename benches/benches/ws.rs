@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ws_proto::{Prepared, apply_mask};
 
 fn decode(criterion: &mut Criterion) {
-    let (mut connection, mut buffer) = (ws::server(), vec![0; ws::READ]);
+    let (mut connection, mut buffer) = (ws::server(), vec![0; ws::BUFFER]);
     for row in ws::rows() {
         let answer = ws::decode(&row, &mut connection, &mut buffer);
         assert_eq!(answer, row.answer, "{}", row.name);

@@ -7,8 +7,12 @@ use ws_proto::{
     Client, Config, Connection, Deflater, Event, Header, Kind, OpCode, Prepared, Server, apply_mask,
 };
 
-/// How much one read brings where nothing else is said.
+/// How much one read may bring where nothing else is said.
 pub const READ: usize = 64 * 1024;
+
+/// The buffer that `ws-proto` and the floor are given to read into: it fits into the first level cache.
+/// The other libraries choose their own.
+pub const BUFFER: usize = 16 * 1024;
 
 /// What arrives at a server, the reads it arrives in, and what must be found in it.
 #[derive(Clone, Debug)]
@@ -124,7 +128,7 @@ pub fn rows() -> Vec<Row> {
 #[must_use]
 pub fn decode(row: &Row, connection: &mut Connection<Server>, buffer: &mut [u8]) -> Answer {
     let mut answer = Answer::default();
-    for read in row.wire.chunks(row.read) {
+    for read in row.wire.chunks(row.read.min(buffer.len())) {
         let bytes = &mut buffer[..read.len()];
         bytes.copy_from_slice(read);
         let mut events = connection.push(bytes, Duration::ZERO);
@@ -142,7 +146,7 @@ pub fn decode(row: &Row, connection: &mut Connection<Server>, buffer: &mut [u8])
 #[must_use]
 pub fn copy_and_xor(row: &Row, buffer: &mut [u8]) -> usize {
     let mut seen = 0;
-    for read in row.wire.chunks(row.read) {
+    for read in row.wire.chunks(row.read.min(buffer.len())) {
         let bytes = &mut buffer[..read.len()];
         bytes.copy_from_slice(read);
         for byte in &mut *bytes {

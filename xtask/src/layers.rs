@@ -56,7 +56,7 @@ const fn lower(name: &'static str, foreign: &'static str) -> Row {
 
 const TABLE: [Row; 14] = [
     lower("sse-proto", "memchr bytes serde"),
-    lower("ws-proto", "sha1 base64 bytes zlib-rs simdutf8"),
+    lower("ws-proto", "sha1 base64 bytes cpufeatures zlib-rs simdutf8"),
     lower("session-proto", "serde serde_json"),
     lower("backpressure", "futures-core bytes"),
     lower("replay-store", "bytes futures thiserror"),

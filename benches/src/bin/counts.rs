@@ -53,7 +53,7 @@ fn subjects() -> Vec<Subject> {
     }
     for row in ws::rows() {
         let name = format!("ws/decode/{}", row.name);
-        let (mut connection, mut buffer) = (ws::server(), vec![0; ws::READ]);
+        let (mut connection, mut buffer) = (ws::server(), vec![0; ws::BUFFER]);
         let run = move || {
             let answer = ws::decode(black_box(&row), &mut connection, &mut buffer);
             assert_eq!(answer, row.answer);

@@ -155,6 +155,7 @@ impl<R: Role> Connection<R> {
     ///
     /// The bytes are unmasked in place and used up as the events are taken: take them until there
     /// are none, or keep [`Events::into_rest`] and push it before anything that arrived later.
+    #[inline]
     pub fn push<'c, 'b>(&'c mut self, bytes: &'b mut [u8], now: Duration) -> Events<'c, 'b, R> {
         Events {
             connection: self,
@@ -169,7 +170,11 @@ impl<R: Role> Connection<R> {
     /// Write them before data. Pings that arrive faster than this is called are answered once, for
     /// the latest of them (RFC 6455 section 5.5.3), so a peer cannot make the queue grow.
     #[cfg(feature = "alloc")]
+    #[inline]
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.lifecycle.is_idle() {
+            return false;
+        }
         let mut any = false;
         while let Some(frame) = self.poll_control() {
             out.extend_from_slice(&frame);
@@ -331,6 +336,7 @@ impl<'b, R: Role> Events<'_, 'b, R> {
         clippy::should_implement_trait,
         reason = "the event borrows from the iterator"
     )]
+    #[inline]
     pub fn next(&mut self) -> Option<Result<Event<'_>, Violation>> {
         loop {
             let Connection {
@@ -340,16 +346,27 @@ impl<'b, R: Role> Events<'_, 'b, R> {
                 lifecycle,
                 ..
             } = &mut *self.connection;
-            if !lifecycle.is_reading() {
-                self.rest = &mut [];
-                return None;
-            }
-            let is_open = lifecycle.is_open();
             let demands = Demands {
                 limits,
                 masked: R::RECEIVES_MASKED,
                 compressed: *compressed,
             };
+            if lifecycle.is_idle() {
+                if self.rest.is_empty() {
+                    return None;
+                }
+                if let Some(whole) = decoder.next_whole(&mut self.rest, demands) {
+                    return Some(match whole {
+                        Ok(chunk) => Ok(Event::Data(chunk)),
+                        Err(rule) => Err(self.fail(rule)),
+                    });
+                }
+            }
+            if !lifecycle.is_reading() {
+                self.rest = &mut [];
+                return None;
+            }
+            let is_open = lifecycle.is_open();
             let piece = decoder.next(&mut self.rest, demands, lifecycle);
             self.connection.note_progress(self.now);
             match piece {

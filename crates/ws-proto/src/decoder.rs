@@ -8,7 +8,11 @@ use crate::error::Rule;
 use crate::frame::{self, Expect, Header, HeaderBytes, Kind, Next, OpCode, Parsed};
 use crate::lifecycle::Lifecycle;
 use crate::mask::{apply_mask, rotated};
-use crate::utf8::Utf8;
+use crate::utf8::{InvalidUtf8, Utf8};
+
+/// The first byte of an unfragmented message that is not compressed.
+const WHOLE_TEXT: u8 = 0x80 | OpCode::Text as u8;
+const WHOLE_BINARY: u8 = 0x80 | OpCode::Binary as u8;
 
 /// Frames out of bytes, in 32 bytes. What a cut leaves over is kept: a header of at most 13 bytes
 /// and the head of a character of at most 3 in here, a control payload of at most 124 in the
@@ -110,6 +114,57 @@ impl Decoder {
         }
     }
 
+    /// Takes a message off the front of `input` that lies there whole, in one frame below 64 KiB that
+    /// is not compressed: most messages do. `None` for everything else, and for all that is wrong with
+    /// a header; [`next`](Self::next) takes that, with the same outcome.
+    #[inline]
+    pub(crate) fn next_whole<'b>(
+        &self,
+        input: &mut &'b mut [u8],
+        demands: Demands<'_>,
+    ) -> Option<Result<Chunk<'b>, Rule>> {
+        let State::Header(begun) = &self.state else {
+            return None;
+        };
+        if self.message.is_some() || !begun.is_empty() {
+            return None;
+        }
+        let (&[first, second], rest) = input.split_first_chunk()?;
+        let kind = match first {
+            WHOLE_TEXT => Kind::Text,
+            WHOLE_BINARY => Kind::Binary,
+            _ => return None,
+        };
+        let (mask_bit, mask_len) = if demands.masked { (0x80, 4) } else { (0, 0) };
+        let (len, head) = match second ^ mask_bit {
+            len @ ..126 => (usize::from(len), 2),
+            126 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), 4),
+            _ => return None,
+        };
+        let limits = demands.limits;
+        let body = head + mask_len;
+        if (head == 4 && len < 126)
+            || len as u64 > limits.max_frame.min(limits.max_message)
+            || input.len() < body + len
+        {
+            return None;
+        }
+        let (header, payload) = split_off(input, body + len).split_at_mut_checked(body)?;
+        let key = header.last_chunk().filter(|_| demands.masked);
+        let mut utf8 = Utf8::new();
+        let text = (kind == Kind::Text).then_some(&mut utf8);
+        if unmask(payload, key.copied(), text).is_err() || utf8.finish().is_err() {
+            return Some(Err(Rule::InvalidUtf8));
+        }
+        Some(Ok(Chunk {
+            kind,
+            payload,
+            compressed: false,
+            first: true,
+            last: true,
+        }))
+    }
+
     /// Takes the next piece off the front of `input`; `None` when that is used up.
     pub(crate) fn next<'b>(
         &mut self,
@@ -139,10 +194,10 @@ impl Decoder {
         }
 
         let payload = split_off(input, usize::try_from(*remaining).unwrap_or(usize::MAX));
-        if demands.masked {
-            let phase = apply_mask(payload, *mask, 0);
-            *mask = rotated(*mask, phase);
-        }
+        let text = !opcode.is_control() && self.message == Some(Coding::Text);
+        let utf8 = if text { Some(&mut self.utf8) } else { None };
+        unmask(payload, demands.masked.then_some(*mask), utf8).map_err(|_| Rule::InvalidUtf8)?;
+        *mask = rotated(*mask, payload.len());
         let payload = &*payload;
         *remaining -= payload.len() as u64;
         let (ended, opcode, fin) = (*remaining == 0, *opcode, *fin);
@@ -160,11 +215,8 @@ impl Decoder {
         }
         let coding = self.message.ok_or(Rule::UnexpectedContinuation)?;
         let last = ended && fin;
-        if coding == Coding::Text {
-            self.utf8.push(payload).map_err(|_| Rule::InvalidUtf8)?;
-            if last {
-                self.utf8.finish().map_err(|_| Rule::InvalidUtf8)?;
-            }
+        if coding == Coding::Text && last {
+            self.utf8.finish().map_err(|_| Rule::InvalidUtf8)?;
         }
         if last {
             self.message = None;
@@ -257,7 +309,26 @@ impl Decoder {
     }
 }
 
+/// Unmasks the next part of a payload, and validates it if it is text.
+#[inline]
+fn unmask(
+    payload: &mut [u8],
+    key: Option<[u8; 4]>,
+    text: Option<&mut Utf8>,
+) -> Result<(), InvalidUtf8> {
+    match (key, text) {
+        (Some(key), Some(utf8)) => utf8.push_masked(payload, key)?,
+        (Some(key), None) => {
+            apply_mask(payload, key, 0);
+        }
+        (None, Some(utf8)) => utf8.push(payload)?,
+        (None, None) => {}
+    }
+    Ok(())
+}
+
 /// Takes at most `len` bytes off the front of `input`.
+#[inline]
 fn split_off<'b>(input: &mut &'b mut [u8], len: usize) -> &'b mut [u8] {
     let len = len.min(input.len());
     let (head, tail) = mem::take(input).split_at_mut(len);

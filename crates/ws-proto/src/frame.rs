@@ -117,29 +117,34 @@ impl Header {
 
     /// The header as bytes.
     #[must_use]
+    #[inline]
     pub fn encode(&self) -> HeaderBytes {
-        let mut out = HeaderBytes::new();
         let fin = if self.fin { 0x80 } else { 0 };
-        let masked = if self.mask.is_some() { 0x80 } else { 0 };
         let rsv1 = if self.rsv1 { RSV1 } else { 0 };
-        out.push(&[fin | rsv1 | self.opcode as u8]);
-        match (u8::try_from(self.len), u16::try_from(self.len)) {
+        let first = fin | rsv1 | self.opcode as u8;
+        let (mask_bit, mask_len) = if self.mask.is_some() {
+            (0x80, 4)
+        } else {
+            (0, 0)
+        };
+        let [a, b, c, d] = self.mask.unwrap_or_default();
+        let (bytes, len) = match (u8::try_from(self.len), u16::try_from(self.len)) {
             (Ok(len @ ..=125), _) => {
-                out.push(&[masked | len]);
+                let second = mask_bit | len;
+                ([first, second, a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0], 2)
             }
             (_, Ok(len)) => {
-                out.push(&[masked | 126]);
-                out.push(&len.to_be_bytes());
+                let [k, l] = len.to_be_bytes();
+                let second = mask_bit | 126;
+                ([first, second, k, l, a, b, c, d, 0, 0, 0, 0, 0, 0], 4)
             }
             _ => {
-                out.push(&[masked | 127]);
-                out.push(&self.len.to_be_bytes());
+                let [e, f, g, h, i, j, k, l] = self.len.to_be_bytes();
+                let second = mask_bit | 127;
+                ([first, second, e, f, g, h, i, j, k, l, a, b, c, d], 10)
             }
-        }
-        if let Some(key) = self.mask {
-            out.push(&key);
-        }
-        out
+        };
+        HeaderBytes::from_array(bytes, len + mask_len)
     }
 }
 

@@ -12,12 +12,30 @@ pub struct InlineBytes<const N: usize> {
 }
 
 impl<const N: usize> InlineBytes<N> {
+    /// The most that fit.
+    #[cfg(feature = "alloc")]
+    pub(crate) const CAPACITY: usize = N;
+
+    /// The bytes, and whatever is behind them.
+    #[cfg(feature = "alloc")]
+    #[inline]
+    pub(crate) const fn as_array(&self) -> &[u8; N] {
+        &self.bytes
+    }
+
     pub(crate) const fn new() -> Self {
         const { assert!(N <= 255) };
         Self {
             bytes: [0; N],
             len: 0,
         }
+    }
+
+    /// The first `len` of these bytes, at most `N`.
+    #[inline]
+    pub(crate) const fn from_array(bytes: [u8; N], len: u8) -> Self {
+        const { assert!(N <= 255) };
+        Self { bytes, len }
     }
 
     /// Appends as much of `from` as fits and says how much that was.
@@ -48,6 +66,7 @@ impl<const N: usize> InlineBytes<N> {
 
     /// The bytes.
     #[must_use]
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
@@ -62,6 +81,7 @@ impl<const N: usize> Default for InlineBytes<N> {
 impl<const N: usize> Deref for InlineBytes<N> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         self.as_slice()
     }

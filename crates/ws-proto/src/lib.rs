@@ -81,7 +81,7 @@
         reason = "the documentation is that of the default features"
     )
 )]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
     warn(

@@ -52,6 +52,12 @@ struct Closing {
 }
 
 impl Lifecycle {
+    /// Whether the connection is open, and nothing is queued or gathered.
+    #[inline]
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The next control frame that is due.
     pub(crate) fn poll<R: Role>(&mut self) -> Option<(OpCode, ControlPayload)> {
         let busy = self.0.as_mut()?;

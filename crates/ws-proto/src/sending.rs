@@ -5,9 +5,13 @@ use crate::decoder::Coding;
 #[cfg(feature = "deflate")]
 use crate::deflate::Deflater;
 use crate::error::SendError;
-use crate::frame::{Header, Kind, OpCode};
 #[cfg(feature = "alloc")]
+use crate::frame::HeaderBytes;
+use crate::frame::{Header, Kind, OpCode};
+#[cfg(feature = "deflate")]
 use crate::mask::apply_mask;
+#[cfg(feature = "alloc")]
+use crate::mask::extend_masked;
 use crate::role::Role;
 #[cfg(feature = "alloc")]
 use crate::utf8::Utf8;
@@ -178,15 +182,18 @@ impl<R: Role> Connection<R> {
     }
 
     #[cfg(feature = "alloc")]
+    #[inline]
     fn write(&mut self, header: &Header, payload: &[u8], out: &mut Vec<u8>) {
         self.poll_transmit(out);
         let head = header.encode();
-        out.reserve(head.len() + payload.len());
-        out.extend_from_slice(&head);
-        let start = out.len();
-        out.extend_from_slice(payload);
-        if let (Some(key), Some(masked)) = (header.mask, out.get_mut(start..)) {
-            apply_mask(masked, key, 0);
+        out.reserve(HeaderBytes::CAPACITY + payload.len());
+        // A copy of constant length and a cut take less than a call that copies a few bytes.
+        let len = out.len() + head.len();
+        out.extend_from_slice(head.as_array());
+        out.truncate(len);
+        match header.mask {
+            Some(key) => extend_masked(out, payload, key),
+            None => out.extend_from_slice(payload),
         }
     }
 

@@ -3,6 +3,7 @@
 use core::str;
 
 use crate::inline::InlineBytes;
+use crate::mask::unmask_text;
 
 /// A UTF-8 validator that is fed piece by piece and fails at the first byte that cannot be right.
 ///
@@ -30,11 +31,11 @@ impl Utf8 {
             self.complete(*first)?;
             piece = rest;
         }
-        match str::from_utf8(piece) {
-            Ok(_) => Ok(()),
-            Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
-            Err(error) => {
-                let prefix = piece.get(error.valid_up_to()..).unwrap_or_default();
+        match valid_up_to(piece) {
+            Ok(len) if len == piece.len() => Ok(()),
+            Err(InvalidUtf8) => Err(InvalidUtf8),
+            Ok(len) => {
+                let prefix = piece.get(len..).unwrap_or_default();
                 for (to, byte) in self.carry.iter_mut().zip(prefix) {
                     *to = *byte;
                 }
@@ -43,7 +44,35 @@ impl Utf8 {
         }
     }
 
+    /// Unmasks a piece in place and takes it, in one pass where it is ASCII, otherwise block by block
+    /// while it is in the first level cache.
+    #[inline]
+    pub(crate) fn push_masked(
+        &mut self,
+        piece: &mut [u8],
+        key: [u8; 4],
+    ) -> Result<(), InvalidUtf8> {
+        // A multiple of four, so that the key begins anew in each.
+        const BLOCK: usize = 4096;
+        if piece.len() <= BLOCK {
+            return self.push_block(piece, key);
+        }
+        for block in piece.chunks_mut(BLOCK) {
+            self.push_block(block, key)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn push_block(&mut self, block: &mut [u8], key: [u8; 4]) -> Result<(), InvalidUtf8> {
+        if unmask_text(block, key) && !self.is_cut() {
+            return Ok(());
+        }
+        self.push(block)
+    }
+
     /// The text ends here.
+    #[inline]
     pub(crate) fn finish(&self) -> Result<(), InvalidUtf8> {
         if self.is_cut() {
             Err(InvalidUtf8)
@@ -52,6 +81,7 @@ impl Utf8 {
         }
     }
 
+    #[inline]
     fn is_cut(&self) -> bool {
         self.carry != [0; 3]
     }
@@ -72,6 +102,24 @@ impl Utf8 {
                 Ok(())
             }
         }
+    }
+}
+
+/// How much of `piece` is whole characters, if the rest is a proper prefix of one.
+fn valid_up_to(piece: &[u8]) -> Result<usize, InvalidUtf8> {
+    // Below this `str` is faster, and it is all there is without the feature.
+    #[cfg(feature = "simdutf8")]
+    if piece.len() >= 64 {
+        return match simdutf8::compat::from_utf8(piece) {
+            Ok(_) => Ok(piece.len()),
+            Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
+            Err(error) => Ok(error.valid_up_to()),
+        };
+    }
+    match str::from_utf8(piece) {
+        Ok(_) => Ok(piece.len()),
+        Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
+        Err(error) => Ok(error.valid_up_to()),
     }
 }
 

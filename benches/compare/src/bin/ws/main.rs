@@ -13,7 +13,7 @@ use benches::ws::{self, Answer, Row};
 use ws_proto::{OpCode, Prepared, apply_mask, encode_server_frame};
 
 /// Takes turns for this long per row.
-const BUDGET: Duration = Duration::from_secs(3);
+const BUDGET: Duration = Duration::from_millis(1500);
 
 /// Something that is measured, and how many units one run of it has.
 type Subject = (&'static str, Box<dyn FnMut() -> usize>);
@@ -130,9 +130,9 @@ fn decoders(row: &'static Row) -> Vec<Subject> {
         };
         (name, Box::new(run))
     };
-    let (mut connection, mut buffer) = (ws::server(), vec![0; ws::READ]);
+    let (mut connection, mut buffer) = (ws::server(), vec![0; ws::BUFFER]);
     let ours: Decode = Box::new(move || ws::decode(black_box(row), &mut connection, &mut buffer));
-    let mut copy = vec![0; ws::READ];
+    let mut copy = vec![0; ws::BUFFER];
     let floor = move || {
         assert_eq!(ws::copy_and_xor(black_box(row), &mut copy), row.wire.len());
         row.answer.messages
@@ -283,7 +283,7 @@ fn idle() {
     };
     let row: &'static Row = Box::leak(Box::new(row));
     println!("| library | bytes |\n|---|---|");
-    let mut buffer = vec![0; ws::READ];
+    let mut buffer = vec![0; ws::BUFFER];
     let mut kept = Vec::with_capacity(COUNT);
     let before = in_use();
     for _ in 0..COUNT {
