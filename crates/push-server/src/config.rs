@@ -29,6 +29,7 @@ pub struct HubConfig {
     pub(crate) max_event_bytes: usize,
     pub(crate) max_message_bytes: usize,
     pub(crate) max_batch: Limit,
+    pub(crate) drain: Duration,
     pub(crate) page: Limit,
     pub(crate) poll: Duration,
     pub(crate) access: Access,
@@ -60,6 +61,7 @@ impl Default for HubConfig {
                 events: 256,
                 bytes: 256 * 1024,
             },
+            drain: Duration::from_secs(30),
             poll: Duration::from_secs(5),
             access: Access::default(),
             compression: Compression::default(),
@@ -188,6 +190,14 @@ impl HubConfig {
     /// holds at most one page, encoded.
     pub fn page(&mut self, page: Limit) -> &mut Self {
         self.page = page;
+        self
+    }
+
+    /// The window over which connections are told to go when the hub [drains](crate::Hub::drain), so
+    /// that they do not come back to another node all at once. 30 seconds by default. No memory cost
+    /// before, a timer of about 200 bytes for each subscription then.
+    pub fn drain(&mut self, window: Duration) -> &mut Self {
+        self.drain = window;
         self
     }
 

@@ -231,6 +231,25 @@ impl Fanout {
         self.shared.budget.memory()
     }
 
+    /// Wakes every waiting reader, which finds nothing to read.
+    pub(crate) fn rouse_readers(&self) {
+        let mut logs = Vec::new();
+        {
+            let mut state = self.lock();
+            let State {
+                logs: topics,
+                wildcards,
+                ..
+            } = &mut *state;
+            let mut add = |forms: &Forms| logs.extend(forms.logs.iter().flatten().cloned());
+            topics.values().for_each(&mut add);
+            wildcards.for_each(&mut add);
+        }
+        for log in logs {
+            log.wake();
+        }
+    }
+
     /// The logs on this node that an event of `topic` would go to.
     pub(crate) fn logs_of(&self, topic: &Topic) -> Vec<Log> {
         let mut logs = Vec::new();

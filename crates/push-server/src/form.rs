@@ -96,6 +96,22 @@ impl Form {
         }
     }
 
+    /// The hub goes away, and the client should come back after `retry_ms`.
+    pub(crate) fn drain(self, retry_ms: u64, out: &mut Vec<u8>) {
+        let message = ServerMessage::Drain { retry_ms };
+        if self == Self::WebSocket {
+            frame(&message, out);
+            return;
+        }
+        let mut json = Vec::new();
+        message.to_json(&mut json);
+        let mut block = Frame::new().retry_ms(retry_ms);
+        if let Ok(name) = EventName::new("$drain") {
+            block = block.event(name);
+        }
+        block.data(&String::from_utf8_lossy(&json)).encode_to(out);
+    }
+
     fn control(self, name: &str, at: Position, message: &ServerMessage<'_>, out: &mut Vec<u8>) {
         if self == Self::WebSocket {
             frame(message, out);

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use backpressure::{AdmitError, Policy};
@@ -12,7 +12,7 @@ use replay_store::{
     After, AnyStore, Append, Appended, Limit, Position, ReplayStore, Selector, StoreError, Topic,
 };
 use session_proto::{Heartbeat, HeartbeatConfig};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config::{Block, HubConfig};
@@ -38,6 +38,10 @@ struct Inner {
     subscribers: AtomicU64,
     /// Subscriptions that are open.
     live: AtomicUsize,
+    /// When the last subscription ends, once the hub drains.
+    drained_at: OnceLock<Instant>,
+    /// Told when the last subscription has ended.
+    idle: Notify,
     closed: watch::Sender<bool>,
     /// WebSocket sessions that run on tasks of their own.
     sessions: watch::Sender<usize>,
@@ -85,6 +89,8 @@ impl Hub {
                 fanout,
                 subscribers: AtomicU64::new(0),
                 live: AtomicUsize::new(0),
+                drained_at: OnceLock::new(),
+                idle: Notify::new(),
                 closed: watch::Sender::new(false),
                 sessions: watch::Sender::new(0),
             }),
@@ -251,6 +257,50 @@ impl Hub {
         self.inner.fanout.drop_readers();
     }
 
+    /// Has every subscription end, each at a moment of its own within the configured
+    /// [window](HubConfig::drain) and told when to come back, and begins no new one. Publishing goes
+    /// on. Completes when the last subscription has ended, or the window is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// The hub goes on draining.
+    pub async fn drain(&self) {
+        let window = self.inner.config.drain;
+        let until = *self
+            .inner
+            .drained_at
+            .get_or_init(|| Instant::now() + window);
+        self.inner.fanout.rouse_readers();
+        let ended = async {
+            loop {
+                let idle = self.inner.idle.notified();
+                let mut idle = std::pin::pin!(idle);
+                // Counted from before the look at the count.
+                idle.as_mut().enable();
+                if self.subscriptions() == 0 {
+                    return;
+                }
+                idle.await;
+            }
+        };
+        let _late = timeout_at(until, ended).await;
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.inner.drained_at.get().is_some()
+    }
+
+    /// A moment to end a subscription at, if the hub drains.
+    pub(crate) fn leave_at(&self) -> Option<Instant> {
+        let until = *self.inner.drained_at.get()?;
+        let left = until.saturating_duration_since(Instant::now());
+        // Without entropy they leave at once, as if the window were empty.
+        let part = getrandom::u32().unwrap_or(u32::MAX);
+        Some(until - left.mul_f64(f64::from(part) / f64::from(u32::MAX)))
+    }
+
     /// Closes the hub: every subscription ends in order, and no new one starts.
     pub fn close(&self) {
         self.inner.closed.send_replace(true);
@@ -284,9 +334,13 @@ impl Hub {
     }
 
     pub(crate) fn count_subscription(&self, change: isize) {
-        self.inner
+        let before = self
+            .inner
             .live
             .fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+        if before == 1 && change < 0 {
+            self.inner.idle.notify_waiters();
+        }
     }
 
     /// Bytes that the [tails](HubConfig::tail) take now.

@@ -144,6 +144,14 @@ impl<V> Patterns<V> {
         left
     }
 
+    /// Calls `visit` with every value.
+    pub(crate) fn for_each(&self, visit: impl FnMut(&V)) {
+        self.nodes
+            .iter()
+            .filter_map(|node| node.value.as_ref())
+            .for_each(visit);
+    }
+
     /// Takes all values out.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = V> + use<V> {
         std::mem::take(self)

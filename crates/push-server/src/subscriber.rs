@@ -9,6 +9,7 @@ use backpressure::{Conflated, Conflation, Lag, Policy, ReadError, ShardHandle, V
 use bytes::{Bytes, BytesMut};
 use replay_store::feed::{Join, JoinError, Step};
 use replay_store::{After, Gap, GapReason, Position, Selector, Topic};
+use tokio::time::{Sleep, sleep_until};
 
 use crate::batch::Batching;
 use crate::fanout::{Attached, Encoding, Fanout, Seat};
@@ -52,6 +53,8 @@ pub struct Subscriber {
     ready: bool,
     scratch: BytesMut,
     batching: Option<Batching>,
+    /// Ends the subscription while the hub drains.
+    leaving: Option<Pin<Box<Sleep>>>,
 }
 
 /// When an event stream of exact topics is over.
@@ -137,6 +140,12 @@ impl Subscriber {
         hub.count_subscription(1);
         let generation = hub.fanout().generation();
         let purges = hub.fanout().purges();
+        // A drained hub begins nothing; who comes late is told to come back, like the others.
+        let phase = if hub.is_draining() {
+            Phase::Ended
+        } else {
+            Phase::Begin
+        };
         let batching = hub.config().batch.map(Batching::new);
         Self {
             hub,
@@ -151,11 +160,12 @@ impl Subscriber {
             ending: Ending::default(),
             position: None,
             last_id: None,
-            phase: Phase::Begin,
+            phase,
             opened: false,
             ready: false,
             scratch: BytesMut::new(),
             batching,
+            leaving: None,
         }
     }
 
@@ -215,7 +225,7 @@ impl Subscriber {
                 self.phase = Phase::Ended;
                 return Poll::Ready(Some(Err(SubscriberError::Dropped)));
             }
-            if self.hub.is_closed() {
+            if self.hub.is_closed() || self.poll_leave(cx).is_ready() {
                 self.phase = Phase::Ended;
             }
             let joining = matches!(self.phase, Phase::Joining(_));
@@ -244,6 +254,31 @@ impl Subscriber {
                 }
             }
         }
+    }
+
+    /// Ready when it is this subscription's turn to end while the hub drains.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.leaving.is_none() {
+            let Some(at) = self.hub.leave_at() else {
+                return Poll::Pending;
+            };
+            self.leaving = Some(Box::pin(sleep_until(at)));
+        }
+        match &mut self.leaving {
+            Some(leaving) => leaving.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The last thing to write to an event stream: when to come back, and whether that is because
+    /// the hub goes away.
+    pub(crate) fn farewell(&self, retry_ms: u64) -> Bytes {
+        if !self.hub.is_closed() && !self.hub.is_draining() {
+            return sse_proto::Frame::new().retry_ms(retry_ms).to_bytes();
+        }
+        let mut out = Vec::new();
+        self.form.drain(retry_ms, &mut out);
+        out.into()
     }
 
     /// What to write when the connection was silent for a heartbeat: the position, where it moved

@@ -188,6 +188,42 @@ pub(crate) struct Serve {
     )]
     pub(crate) store: StoreChoice,
 
+    /// Seconds over which connections are told to go when the hub ends, so that they do not come
+    /// back all at once. The hub ends sooner if all have gone.
+    #[arg(
+        long,
+        env = "TIDEGATE_DRAIN",
+        value_name = "SECONDS",
+        hide_env_values = true,
+        default_value_t = 30
+    )]
+    pub(crate) drain: u32,
+
+    /// Certificate chain in PEM, the hub's own certificate first. With it and --tls-key the hub
+    /// speaks TLS, with HTTP/2 and HTTP/1.1. About 10 KB more for each connection.
+    #[arg(
+        long,
+        env = "TIDEGATE_TLS_CERT",
+        value_name = "FILE",
+        hide_env_values = true,
+        requires = "tls_key"
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate, in PEM.
+    #[arg(
+        long,
+        env = "TIDEGATE_TLS_KEY",
+        value_name = "FILE",
+        hide_env_values = true,
+        requires = "tls_cert"
+    )]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Offer WebSocket over HTTP/2 (RFC 8441): about 6 KB for each WebSocket instead of a connection.
+    #[arg(long, env = "TIDEGATE_WS_OVER_H2", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub(crate) ws_over_h2: bool,
+
     #[command(flatten)]
     pub(crate) options: HubOptions,
 }

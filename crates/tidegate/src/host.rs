@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use http::{Method, Request, Response, StatusCode};
-use push_server::{Access, Hub, HubBody, HubConfig, Server};
+use push_server::{Access, Hub, HubBody, HubConfig, Server, Tls};
 use replay_store::ReplayStore;
 use tokio::net::TcpListener;
 
@@ -21,6 +23,10 @@ pub(crate) async fn dev(args: Dev) -> anyhow::Result<()> {
         access: Access::Loopback,
         store: args.store,
         options: args.options,
+        // Whoever tries things out does not want to wait.
+        drain: Duration::ZERO,
+        tls: None,
+        ws_over_h2: false,
         page: true,
     };
     host.run().await
@@ -30,6 +36,10 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<()> {
     if !args.open && !args.listen.ip().is_loopback() {
         return Err(anyhow!(OPEN_REFUSED).context(format!("refused to listen on {}", args.listen)));
     }
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Some(read_tls(cert, key)?),
+        _ => None,
+    };
     let host = Host {
         command: "serve",
         listen: args.listen,
@@ -40,6 +50,9 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<()> {
         },
         store: args.store,
         options: args.options,
+        drain: Duration::from_secs(args.drain.into()),
+        tls,
+        ws_over_h2: args.ws_over_h2,
         page: false,
     };
     host.run().await
@@ -51,6 +64,19 @@ const OPEN_REFUSED: &str = "\
     they are before it; or, where only trusted machines reach the address, add --open";
 
 /// A hub to be run.
+fn read_tls(cert: &Path, key: &Path) -> anyhow::Result<Tls> {
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    Tls::from_pem(&read(cert)?, &read(key)?).with_context(|| {
+        format!(
+            "cannot offer TLS with {} and {}",
+            cert.display(),
+            key.display()
+        )
+    })
+}
+
 struct Host {
     /// Names the command in what is said to its user.
     command: &'static str,
@@ -58,6 +84,9 @@ struct Host {
     access: Access,
     store: StoreChoice,
     options: HubOptions,
+    drain: Duration,
+    tls: Option<Tls>,
+    ws_over_h2: bool,
     /// Whether the demo page is served.
     page: bool,
 }
@@ -79,7 +108,8 @@ impl Host {
         let mut config = HubConfig::new();
         config
             .access(self.access.clone())
-            .compression(self.options.compression.into());
+            .compression(self.options.compression.into())
+            .drain(self.drain);
         let hub = Hub::start(config, store.clone())
             .await
             .context("cannot start on this store")?;
@@ -88,7 +118,10 @@ impl Host {
             host: &self,
             address,
         });
-        let mut server = Server::new(hub);
+        let mut server = Server::new(hub).extended_connect(self.ws_over_h2);
+        if let Some(tls) = self.tls {
+            server = server.tls(tls);
+        }
         if self.page {
             server = server.pages(pages);
         }
@@ -172,7 +205,8 @@ impl fmt::Display for Greeting<'_> {
         } else {
             "events survive a restart"
         };
-        writeln!(f, "Tidegate is up: http://{address}/")?;
+        let scheme = if host.tls.is_some() { "https" } else { "http" };
+        writeln!(f, "Tidegate is up: {scheme}://{address}/")?;
         writeln!(f, "Store: {} ({lasting})", host.store)?;
         if host.access != Access::Loopback {
             writeln!(

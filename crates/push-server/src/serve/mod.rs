@@ -103,8 +103,8 @@ impl Server {
         self
     }
 
-    /// Serves connections until `shutdown` completes, then closes the hub and gives connections
-    /// five seconds to end.
+    /// Serves connections until `shutdown` completes, and while the hub [drains](Hub::drain) then;
+    /// closes the hub at last and gives connections five seconds to end.
     ///
     /// # Cancel safety
     ///
@@ -121,10 +121,16 @@ impl Server {
             extended_connect: self.extended_connect,
             closed,
         };
-        let mut shutdown = std::pin::pin!(shutdown);
+        let hub = self.hub.clone();
+        let drained = async {
+            shutdown.await;
+            hub.drain().await;
+        };
+        let mut drained = std::pin::pin!(drained);
         loop {
             tokio::select! {
-                () = &mut shutdown => break,
+                // Whom the kernel has let in already is told when to come back, too.
+                biased;
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         prepare(&stream);
@@ -142,6 +148,7 @@ impl Server {
                     }
                     Err(error) => wait_after(&error).await,
                 },
+                () = &mut drained => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
             }
         }

@@ -80,10 +80,11 @@ impl EventBody {
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
-    /// A last block for a client that should come back: a fresh `retry:`, then the end.
+    /// A last block: when to come back.
     fn farewell(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.done = true;
-        self.sent(sse_proto::Frame::new().retry_ms(self.retry_ms).to_bytes())
+        let farewell = self.subscriber.farewell(self.retry_ms);
+        self.sent(farewell)
     }
 
     fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<()> {

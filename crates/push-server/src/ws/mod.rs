@@ -17,7 +17,7 @@ use crate::hub::Hub;
 
 /// Answers a WebSocket handshake and leaves the session to a task of its own.
 pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<HubBody>, Problem> {
-    if hub.is_closed() {
+    if hub.is_closed() || hub.is_draining() {
         return Err(Problem::ShuttingDown);
     }
     let headers = request

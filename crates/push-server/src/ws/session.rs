@@ -246,8 +246,12 @@ impl Session {
     }
 
     fn go_away(&mut self) {
-        let delay = self.hub.retry_ms().to_string();
-        self.close(CloseCode::SERVICE_RESTART, &delay);
+        if self.connection.is_closing() {
+            return;
+        }
+        let retry_ms = self.hub.retry_ms();
+        frame(&ServerMessage::Drain { retry_ms }, &mut self.out);
+        self.close(CloseCode::SERVICE_RESTART, &retry_ms.to_string());
     }
 
     fn close(&mut self, code: CloseCode, reason: &str) {

@@ -206,6 +206,11 @@ async fn closing_the_hub_ends_streams_with_a_retry_and_dropping_cuts_them() {
     let mut closed = Stream::live(&hub, "/events?topic=demo").await;
     hub.close();
     assert_eq!(closed.next().await, Got::Retry);
+    let Got::Event { event, data, .. } = closed.next().await else {
+        panic!("no farewell");
+    };
+    assert_eq!(event, "$drain");
+    assert!(data.contains("\"retry_ms\":"), "{data}");
     assert_eq!(closed.next().await, Got::End);
 }
 

@@ -264,9 +264,12 @@ async fn closing_the_hub_closes_with_1012_and_a_delay() {
     check(&socket.next().await, &json!({"type": "subscribed"}));
     check(&socket.next().await, &json!({"type": "ready"}));
     hub.close();
+    let drain = socket.next().await;
+    check(&drain, &json!({"type": "drain"}));
     assert!(socket.next().await.is_null());
     let (code, reason) = socket.closed.unwrap();
     assert_eq!(code, 1012);
+    assert_eq!(drain["retry_ms"].to_string(), reason);
     assert!(
         (2_000..=5_000).contains(&reason.parse::<u64>().unwrap()),
         "{reason}"

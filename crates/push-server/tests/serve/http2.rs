@@ -8,7 +8,7 @@ use h2::client::SendRequest;
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
 use http::{Method, Request};
-use push_server::{HubConfig, Server, Tls};
+use push_server::{Server, Tls};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -37,7 +37,7 @@ async fn plain(served: &Served, window: u32) -> SendRequest<Bytes> {
 }
 
 /// An event stream, read up to `$ready`.
-async fn subscribe(client: &mut SendRequest<Bytes>, query: &str) -> Events {
+async fn subscribe(client: &SendRequest<Bytes>, query: &str) -> Events {
     let uri = format!("http://localhost/events?{query}");
     let request = Request::get(uri).body(()).unwrap();
     let (response, _) = client
@@ -91,11 +91,11 @@ fn numbers(received: &str) -> Vec<u32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_streams_on_one_connection_get_every_event() {
-    let served = Served::start(HubConfig::new(), true).await;
-    let mut client = plain(&served, 1 << 20).await;
+    let served = Served::start(config(), true).await;
+    let client = plain(&served, 1 << 20).await;
     let mut streams = Vec::new();
     for _ in 0..200 {
-        streams.push(subscribe(&mut client, "topic=demo").await);
+        streams.push(subscribe(&client, "topic=demo").await);
     }
     for n in 0..100 {
         served.publish("demo", &n.to_string()).await;
@@ -110,16 +110,16 @@ async fn two_hundred_streams_on_one_connection_get_every_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_tiny_events_to_a_stalled_client_do_not_end_its_connection() {
-    let served = Served::start(HubConfig::new(), true).await;
-    let mut client = plain(&served, 64 * 1024).await;
-    let mut stalled = subscribe(&mut client, "topic=demo").await;
+    let served = Served::start(config(), true).await;
+    let client = plain(&served, 64 * 1024).await;
+    let mut stalled = subscribe(&client, "topic=demo").await;
     for n in 0..1000 {
         served.publish("demo", &n.to_string()).await;
     }
     sleep(Duration::from_millis(300)).await;
     let received = stalled.until("data: 999\n").await;
     assert_eq!(numbers(&received), (0..1000).collect::<Vec<_>>());
-    let mut other = subscribe(&mut client, "topic=other").await;
+    let mut other = subscribe(&client, "topic=other").await;
     served.publish("other", "still here").await;
     other.until("data: still here\n").await;
     drop(client);
@@ -128,16 +128,16 @@ async fn a_thousand_tiny_events_to_a_stalled_client_do_not_end_its_connection() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_stream_delays_no_other_and_its_policy_acts() {
-    let mut config = HubConfig::new();
+    let mut config = config();
     let max = Lag {
         events: 50,
         bytes: u64::MAX,
     };
     config.offer([Policy::drop_oldest().with_max(max)]);
     let served = Served::start(config, true).await;
-    let mut client = plain(&served, 16 * 1024).await;
-    let mut stalled = subscribe(&mut client, "topic=demo&policy=drop-oldest").await;
-    let mut reading = subscribe(&mut client, "topic=demo").await;
+    let client = plain(&served, 16 * 1024).await;
+    let mut stalled = subscribe(&client, "topic=demo&policy=drop-oldest").await;
+    let mut reading = subscribe(&client, "topic=demo").await;
     let padding = "x".repeat(1000);
     for n in 0..1000 {
         served.publish("demo", &format!("{n}\n{padding}")).await;
@@ -168,7 +168,7 @@ struct WebSocket {
 }
 
 impl WebSocket {
-    async fn open(client: &mut SendRequest<Bytes>) -> Self {
+    async fn open(client: &SendRequest<Bytes>) -> Self {
         let mut request = Request::builder()
             .method(Method::CONNECT)
             .uri("http://localhost/ws")
@@ -226,12 +226,11 @@ impl WebSocket {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn websocket_over_http_2_if_it_is_offered() {
-    let served = Served::start_with(HubConfig::new(), |server| server.extended_connect(true)).await;
-    let mut client = plain(&served, 1 << 20).await;
-    client = client.ready().await.unwrap();
-    let mut plain_stream = subscribe(&mut client, "topic=demo").await;
+    let served = Served::start_with(config(), |server| server.extended_connect(true)).await;
+    let client = plain(&served, 1 << 20).await;
+    let mut plain_stream = subscribe(&client, "topic=demo").await;
     assert!(client.is_extended_connect_protocol_enabled());
-    let mut socket = WebSocket::open(&mut client).await;
+    let mut socket = WebSocket::open(&client).await;
     let pad = " ".repeat(126);
     socket.send(&format!(r#"{{"type":"resume","topics":["demo"]}}{pad}"#));
     socket.until(r#""type":"ready""#).await;
@@ -244,9 +243,9 @@ async fn websocket_over_http_2_if_it_is_offered() {
     drop((client, socket, plain_stream));
     served.stop().await;
 
-    let served = Served::start(HubConfig::new(), true).await;
-    let mut client = plain(&served, 1 << 20).await;
-    subscribe(&mut client, "topic=demo").await;
+    let served = Served::start(config(), true).await;
+    let client = plain(&served, 1 << 20).await;
+    subscribe(&client, "topic=demo").await;
     assert!(!client.is_extended_connect_protocol_enabled());
     drop(client);
     served.stop().await;
@@ -264,7 +263,7 @@ async fn tls_offers_both_protocols() {
         made.signing_key.serialize_pem().as_bytes(),
     )
     .unwrap();
-    let served = Served::start_with(HubConfig::new(), |server: Server| server.tls(tls)).await;
+    let served = Served::start_with(config(), |server: Server| server.tls(tls)).await;
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from(made.cert.der().to_vec()))
@@ -285,8 +284,8 @@ async fn tls_offers_both_protocols() {
             Some(protocol.as_bytes())
         );
         if protocol == "h2" {
-            let mut client = connect(stream, 1 << 20).await;
-            let mut events = subscribe(&mut client, "topic=demo").await;
+            let client = connect(stream, 1 << 20).await;
+            let mut events = subscribe(&client, "topic=demo").await;
             served.publish("demo", "encrypted").await;
             events.until("data: encrypted\n").await;
         } else {

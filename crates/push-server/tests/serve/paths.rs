@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use push_server::HubConfig;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep};
 
@@ -12,7 +11,7 @@ const GET: &str = "GET /events?topic=demo HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 async fn both(case: impl AsyncFn(&Served, bool)) {
     for fast in [false, true] {
-        let served = Served::start(HubConfig::new(), fast).await;
+        let served = Served::start(config(), fast).await;
         case(&served, fast).await;
         served.stop().await;
     }
@@ -46,7 +45,7 @@ async fn until_sessions(served: &Served, sessions: usize) {
 async fn the_same_head_and_the_same_events() {
     let mut heads = Vec::new();
     for fast in [false, true] {
-        let served = Served::start(HubConfig::new(), fast).await;
+        let served = Served::start(config(), fast).await;
         let mut client = served.send(GET).await;
         let opening = live(&mut client).await;
         let (head, body) = opening.split_once("\r\n\r\n").unwrap();
@@ -152,12 +151,15 @@ async fn what_the_fast_path_does_not_know_stays_with_hyper() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hub_that_closes_tells_its_clients_when_to_come_back() {
     for fast in [false, true] {
-        let served = Served::start(HubConfig::new(), fast).await;
+        let served = Served::start(config(), fast).await;
         let mut client = served.send(GET).await;
         live(&mut client).await;
         let stopping = tokio::spawn(served.stop());
         let (rest, end) = client.rest().await;
-        assert!(rest.contains("retry: "), "{rest}");
+        assert!(
+            rest.contains("retry: ") && rest.contains("event: $drain\n"),
+            "{rest}"
+        );
         assert_eq!(end, End::Closed);
         drop(client);
         stopping.await.unwrap();
@@ -180,7 +182,7 @@ async fn a_stream_that_is_cut_does_not_look_like_one_that_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_is_cut_after_two_heartbeats() {
     for fast in [false, true] {
-        let mut config = HubConfig::new();
+        let mut config = config();
         config.heartbeat(Duration::from_millis(300)).unwrap();
         let served = Served::start(config, fast).await;
         let mut stalled = served.send(GET).await;
@@ -224,4 +226,51 @@ async fn many_streams_get_every_event_in_order() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hub_that_drains_lets_its_clients_go_one_by_one_and_begins_no_new_stream() {
+    let window = Duration::from_secs(2);
+    for fast in [false, true] {
+        let mut config = config();
+        config.drain(window);
+        let served = Served::start(config, fast).await;
+        let mut clients = Vec::new();
+        for _ in 0..30 {
+            let mut client = served.send(GET).await;
+            live(&mut client).await;
+            clients.push(client);
+        }
+        let hub = served.hub.clone();
+        let start = Instant::now();
+        let leaving = clients.into_iter().map(|mut client| {
+            tokio::spawn(async move {
+                client.until("event: $drain\n").await;
+                let told = start.elapsed();
+                assert_eq!(client.rest().await.1, End::Closed);
+                told
+            })
+        });
+        let leaving: Vec<_> = leaving.collect();
+        let address = served.address;
+        let stopping = tokio::spawn(served.stop());
+        sleep(Duration::from_millis(50)).await;
+        assert!(hub.is_draining());
+        let mut late = Client::connect(address).await;
+        late.write(GET).await;
+        let (rest, _) = late.rest().await;
+        assert!(
+            rest.starts_with("HTTP/1.1 200") && rest.contains("retry: "),
+            "{rest}"
+        );
+        assert!(!rest.contains("$ready"), "{rest}");
+        let mut times = Vec::new();
+        for client in leaving {
+            times.push(client.await.unwrap());
+        }
+        times.sort();
+        assert!(times[0] < window / 2 && times[29] > window / 2, "{times:?}");
+        assert!(times[29] < window + Duration::from_secs(1), "{times:?}");
+        stopping.await.unwrap();
+    }
 }

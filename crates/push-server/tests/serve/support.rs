@@ -54,19 +54,19 @@ impl Served {
         timeout(PATIENCE, self.serving).await.unwrap().unwrap();
     }
 
-    pub(crate) async fn connect(&self) -> Client {
-        Client {
-            socket: TcpStream::connect(self.address).await.unwrap(),
-            received: Vec::new(),
-        }
-    }
-
     /// A client that has sent this.
     pub(crate) async fn send(&self, request: &str) -> Client {
-        let mut client = self.connect().await;
+        let mut client = Client::connect(self.address).await;
         client.write(request).await;
         client
     }
+}
+
+/// The defaults, but that draining takes no time.
+pub(crate) fn config() -> HubConfig {
+    let mut config = HubConfig::new();
+    config.drain(Duration::ZERO);
+    config
 }
 
 pub(crate) struct Client {
@@ -82,6 +82,13 @@ pub(crate) enum End {
 }
 
 impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self {
+            socket: TcpStream::connect(address).await.unwrap(),
+            received: Vec::new(),
+        }
+    }
+
     pub(crate) async fn write(&mut self, text: &str) {
         self.socket.write_all(text.as_bytes()).await.unwrap();
     }
