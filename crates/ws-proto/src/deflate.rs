@@ -330,7 +330,8 @@ impl Inflater {
         let is_free = self.written < RATIO_FREE;
         let is_judged = allowed < self.max_message;
         // One byte beyond the limit tells a message that is at it from one that is over it.
-        let mut room = (self.max_message - self.written).saturating_add(1);
+        let left = self.max_message.saturating_sub(self.written);
+        let mut room = left.saturating_add(1);
         let mut part = input.rest;
         if !input.is_drained {
             part = &[];

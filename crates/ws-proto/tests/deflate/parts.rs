@@ -218,6 +218,17 @@ fn a_stream_of_pieces_has_the_limits_too_by_default_and_ends_with_its_violation(
         );
         let most = max_message.unwrap_or(1 << 20);
         assert!(reader.so_far().len() <= most, "{}", reader.so_far().len());
+        // Who reads on all the same is told the same.
+        let more = Chunk {
+            kind: Kind::Binary,
+            payload: &[0; 100],
+            compressed: true,
+            first: false,
+            last: false,
+        };
+        let mut buffer = [0; 100];
+        let again = reader.inflater.push(more, &mut buffer).next();
+        assert_eq!(again.is_some_and(|piece| piece.is_err()), expected.is_err());
     }
 }
 
