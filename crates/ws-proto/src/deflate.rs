@@ -351,7 +351,7 @@ impl Inflater {
         self.read += read as u64;
         self.written += written as u64;
         if self.written > self.max_message {
-            written -= 1;
+            written = written.saturating_sub(1);
             return Err((written, Rule::MessageTooBig));
         }
         if status.is_none() || (!part.is_empty() && read == 0 && written == 0) {
