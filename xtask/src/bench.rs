@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::compare;
 use crate::report::Report;
 use crate::workspace::{Workspace, capture, run};
 
@@ -15,7 +16,7 @@ const STORED: &str = "benches/counts.txt";
 /// What a change of a count may be, in per cent, before it counts as one.
 const TOLERANCE: f64 = 2.0;
 
-/// Runs criterion on the subjects named, or on all; or counts.
+/// Runs criterion on the subjects named, or on all; or counts; or compares hubs.
 ///
 /// # Errors
 ///
@@ -26,6 +27,15 @@ pub(crate) fn run_subjects(
     option: &str,
     report: &mut Report,
 ) -> Result<()> {
+    match (subjects, option) {
+        (["compare"], "" | "--quick") => {
+            let quick = option == "--quick";
+            report.step("bench compare", || compare::run_all(workspace, quick));
+            return Ok(());
+        }
+        (_, "--quick") => bail!("`--quick` goes with `bench compare`"),
+        _ => {}
+    }
     let mut cargo = workspace.cargo("bench -p benches");
     for subject in subjects {
         cargo.args(["--bench", subject]);

@@ -8,6 +8,7 @@
 mod autobahn;
 mod bench;
 mod check;
+mod compare;
 mod conformance;
 mod fuzz;
 mod layers;
@@ -15,6 +16,7 @@ mod loom;
 mod report;
 mod sources;
 mod spec;
+mod table;
 mod test;
 mod tidy;
 mod tools;
@@ -29,11 +31,12 @@ use workspace::Workspace;
 const HELP: &str = include_str!("help.txt");
 
 /// The options there are, each with its task.
-const OPTIONS: [&str; 5] = [
+const OPTIONS: [&str; 6] = [
     "tidy --bless",
     "fuzz --smoke",
     "bench --counts",
     "bench --record",
+    "bench --quick",
     "conformance --full",
 ];
 

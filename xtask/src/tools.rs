@@ -20,6 +20,12 @@ const PYTHON: &str = "aiohttp==3.14.5 httpx-sse==0.4.3 websockets==17.4 wsproto=
 /// The runner of the Autobahn cases.
 pub(crate) const KOSOKU: &str = "kosoku==0.1.0";
 
+/// The hubs of Node.js in `cargo xtask bench compare`.
+pub(crate) const NODE_HUBS: &str = "better-sse@0.16.1 socket.io@4.8.4 ws@8.23.0";
+
+/// Where Debian puts nchan.
+const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+
 /// A command that works where the tests can run, and the Debian package that brings it.
 const SYSTEM: [(&str, &str); 10] = [
     ("command -v cc && command -v make", "build-essential"),
@@ -46,23 +52,13 @@ pub(crate) type Tools = [(&'static str, PathBuf); 7];
 ///
 /// When something cannot be installed; it names the command that would do it.
 pub(crate) fn install(workspace: &Workspace) -> Result<Tools> {
-    install_system(workspace)?;
+    install_system(workspace, &SYSTEM)?;
     let (node, venv) = (
         workspace.target.join("tools/node"),
         workspace.target.join("tools/python"),
     );
     let python = venv.join("bin/python");
-    once(&node, NPM, || {
-        let mut npm = workspace.command("npm");
-        npm.args([
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--no-save",
-            "--ignore-scripts",
-        ]);
-        run(npm.arg("--prefix").arg(&node).args(NPM.split_whitespace()))
-    })?;
+    install_npm(workspace, &node, NPM)?;
     install_python(workspace, &venv, PYTHON)?;
     let tools = [
         ("TIDEGATE_TEST_CHROMIUM", find("chromium")?),
@@ -91,6 +87,45 @@ pub(crate) fn install_kosoku(workspace: &Workspace) -> Result<PathBuf> {
     Ok(venv.join("bin/kosoku"))
 }
 
+/// Fills a folder with exactly the `packages`, separated by spaces.
+fn install_npm(workspace: &Workspace, node: &Path, packages: &str) -> Result<()> {
+    once(node, packages, || {
+        let mut npm = workspace.command("npm");
+        npm.args([
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--no-save",
+            "--ignore-scripts",
+        ]);
+        let npm = npm.arg("--prefix").arg(node);
+        run(npm.args(packages.split_whitespace()))
+    })
+}
+
+/// Installs the hubs of Node.js that ours is measured against, and says where their modules are.
+///
+/// # Errors
+///
+/// When they cannot be installed.
+pub(crate) fn install_node_hubs(workspace: &Workspace) -> Result<PathBuf> {
+    install_system(workspace, &[SYSTEM[4], SYSTEM[5]])?;
+    let node = workspace.target.join("tools/hubs");
+    install_npm(workspace, &node, NODE_HUBS)?;
+    Ok(node.join("node_modules"))
+}
+
+/// Installs nginx with nchan and says where the module is.
+///
+/// # Errors
+///
+/// When it cannot be installed.
+pub(crate) fn install_nchan(workspace: &Workspace) -> Result<PathBuf> {
+    let test = format!("command -v nginx && test -e {NCHAN}");
+    install_system(workspace, &[(&test, "nginx-light libnginx-mod-nchan")])?;
+    Ok(NCHAN.into())
+}
+
 /// Fills a virtual environment with exactly the `packages`, separated by spaces.
 fn install_python(workspace: &Workspace, venv: &Path, packages: &str) -> Result<()> {
     once(venv, packages, || {
@@ -107,7 +142,7 @@ fn install_python(workspace: &Workspace, venv: &Path, packages: &str) -> Result<
     })
 }
 
-fn install_system(workspace: &Workspace) -> Result<()> {
+fn install_system(workspace: &Workspace, wanted: &[(&str, &str)]) -> Result<()> {
     let shell = |line: &str| {
         let mut shell = workspace.command("sh");
         shell.args(["-c", line]);
@@ -119,7 +154,7 @@ fn install_system(workspace: &Workspace) -> Result<()> {
             .is_ok_and(|output| output.status.success())
     };
     let missing = || {
-        let absent = SYSTEM.iter().filter(|(line, _)| !works(line));
+        let absent = wanted.iter().filter(|(line, _)| !works(line));
         absent
             .map(|(_, package)| *package)
             .collect::<Vec<_>>()
