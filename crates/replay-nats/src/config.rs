@@ -14,9 +14,11 @@ pub struct NatsConfig {
     /// The stream that keeps the log: 1 to 64 letters, digits, `-` or `_`. Hubs with the same
     /// stream serve the same log.
     pub stream: String,
-    /// When the stream is made: how long an event is kept. Zero: for ever.
+    /// When the stream is made: how long an event is kept. Zero, and what is over
+    /// 292 years: for ever.
     pub max_age: Duration,
-    /// When the stream is made: bytes kept, as the server counts them. Zero: no bound.
+    /// When the stream is made: bytes kept, as the server counts them. Zero, and what is over
+    /// 2^63: no bound.
     pub max_bytes: u64,
     /// When the stream is made: events kept. Zero: no bound.
     pub max_events: u64,

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_nats::{Auth, AuthError, Client, ConnectOptions, HeaderMap, Request, ServerAddr};
 use bytes::Bytes;
@@ -131,7 +131,10 @@ impl Session {
         self.created.clone_from(&info.created);
         self.trimmed = AtomicBool::new(info.floor > 0);
         self.seen = AtomicU64::new(info.last);
-        self.epoch_due = tokio::sync::Mutex::new(info.last > 0);
+        // A log that is empty may have had events that a session before this one saw.
+        let before = before.filter(|it| it.created == self.created);
+        let seen = before.map_or(0, |it| it.seen.load(Ordering::Acquire));
+        self.epoch_due = tokio::sync::Mutex::new(info.last > 0 || seen > 0);
         let mut known = Known {
             epochs: Epochs::new(info.epoch(&self.stream)),
             through: 0,
@@ -139,7 +142,7 @@ impl Session {
             told_ms: 0,
         };
         // If retention has trimmed what told the epochs, the session before still knows them.
-        if let Some(before) = before.filter(|it| it.created == self.created) {
+        if let Some(before) = before {
             let old = before.known().clone();
             if old.told_at > 0 && old.told_at <= info.floor && old.through <= info.last {
                 known.epochs = old.epochs;
@@ -342,6 +345,26 @@ impl Session {
         Ok(())
     }
 
+    /// Tells the epochs again before retention takes away what told them last.
+    pub(crate) async fn keep_epochs(&self) -> Result<(), StoreError> {
+        let info = self.info().await?;
+        let (told_at, told_ms) = {
+            let known = self.known();
+            (known.told_at, known.told_ms)
+        };
+        let max_age_ms = u64::try_from(info.setting("max_age")).unwrap_or(0) / 1_000_000;
+        let now_ms = UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
+        let age_ms = u64::try_from(now_ms)
+            .unwrap_or(u64::MAX)
+            .saturating_sub(told_ms);
+        let old = max_age_ms > 0 && age_ms > max_age_ms / 2;
+        let deep = info.floor > 0 && told_at <= info.floor + (info.last - info.floor) / 2;
+        if told_at > 0 && (old || deep) {
+            self.tell_epochs(None).await?;
+        }
+        Ok(())
+    }
+
     /// Appends a message that tells all epochs, and begins one if asked to.
     pub(crate) async fn tell_epochs(&self, seed: Option<u64>) -> Result<(), StoreError> {
         loop {
@@ -355,6 +378,8 @@ impl Session {
             };
             let subject = self.subjects.epochs.clone();
             match self.publish(subject, following(last), text.into()).await? {
+                // Another node has just told them.
+                Published::Conflict if seed.is_none() => return Ok(()),
                 Published::Conflict => {}
                 Published::At(_) | Published::Duplicate(_) => return Ok(()),
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -22,6 +23,9 @@ use crate::tail::follow;
 /// How often a read begins anew because the stream changed under it.
 const READ_TRIES: usize = 3;
 
+/// How long a failed attempt to connect answers for the next ones.
+const RETRY: Duration = Duration::from_millis(200);
+
 /// A log in one JetStream stream, which other hubs may share. Clones are the same store.
 ///
 /// It needs the tokio runtime that it was opened in for as long as it is used; its futures may be
@@ -33,7 +37,7 @@ pub(crate) struct Shared {
     config: NatsConfig,
     capabilities: Capabilities,
     seeds: Box<dyn Fn() -> u64 + Send + Sync>,
-    session: AsyncMutex<Arc<Session>>,
+    link: AsyncMutex<Link>,
     topics: Topics,
     readers: Semaphore,
     pub(crate) hints: Hints,
@@ -43,6 +47,13 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     /// Appends hold it for reading while they are under way.
     writing: RwLock<()>,
+}
+
+/// The way to the server.
+struct Link {
+    session: Arc<Session>,
+    /// When and why the last attempt to replace it failed.
+    failed: Option<(Instant, StoreError)>,
 }
 
 impl NatsStore {
@@ -79,7 +90,10 @@ impl NatsStore {
             readers: Semaphore::new(config.readers.clamp(1, Semaphore::MAX_PERMITS)),
             capabilities,
             seeds: Box::new(seeds),
-            session: AsyncMutex::new(Arc::new(session)),
+            link: AsyncMutex::new(Link {
+                session: Arc::new(session),
+                failed: None,
+            }),
             topics: Topics::default(),
             hints: Hints::default(),
             following: Mutex::new(false),
@@ -113,12 +127,24 @@ impl Shared {
         if self.is_closed() {
             return Err(StoreError::Closed);
         }
-        let mut session = self.session.lock().await;
-        if session.is_dead() {
-            let new = Session::open(&self.config, Some(&session)).await;
-            *session = Arc::new(new.map_err(|error| unavailable(&error.to_string()))?);
+        let mut link = self.link.lock().await;
+        if link.session.is_dead() {
+            // Those who waited while it failed need not wait for it once more each.
+            if let Some((failed, error)) = &link.failed
+                && failed.elapsed() < RETRY
+            {
+                return Err(error.clone());
+            }
+            match Session::open(&self.config, Some(&link.session)).await {
+                Ok(session) => link.session = Arc::new(session),
+                Err(error) => {
+                    let error = unavailable(&error.to_string());
+                    link.failed = Some((Instant::now(), error.clone()));
+                    return Err(error);
+                }
+            }
         }
-        Ok(Arc::clone(&session))
+        Ok(Arc::clone(&link.session))
     }
 
     async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {

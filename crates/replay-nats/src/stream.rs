@@ -9,12 +9,10 @@ use crate::subject::Subjects;
 /// The settings that a stream is made with.
 pub(crate) fn settings(config: &NatsConfig, subjects: &Subjects) -> Value {
     let bound = |n: u64| i64::try_from(n).ok().filter(|n| *n > 0).unwrap_or(-1);
-    let age = config.max_age;
-    let window = if age.is_zero() {
-        config.dedup_window
-    } else {
-        config.dedup_window.min(age)
-    };
+    // Zero is no bound for the server, either; nor is what it cannot count.
+    let age = i64::try_from(config.max_age.as_nanos()).unwrap_or(0);
+    let window = i64::try_from(config.dedup_window.as_nanos()).unwrap_or(i64::MAX);
+    let window = if age == 0 { window } else { window.min(age) };
     json!({
         "name": config.stream,
         "description": "The event log of a Tidegate hub",
@@ -26,10 +24,10 @@ pub(crate) fn settings(config: &NatsConfig, subjects: &Subjects) -> Value {
         "max_consumers": -1,
         "max_msgs": bound(config.max_events),
         "max_bytes": bound(config.max_bytes),
-        "max_age": nanoseconds(age),
+        "max_age": age,
         "max_msgs_per_subject": -1,
         "max_msg_size": -1,
-        "duplicate_window": nanoseconds(window),
+        "duplicate_window": window,
         "deny_delete": true,
         "deny_purge": true,
         "allow_rollup_hdrs": false,
@@ -157,6 +155,8 @@ impl Info {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn subjects() -> Subjects {
@@ -180,6 +180,21 @@ mod tests {
     #[test]
     fn a_stream_as_it_is_made_passes() {
         assert_eq!(info(|_| ()).check("S", &subjects()), Ok(()));
+    }
+
+    #[test]
+    fn what_the_server_cannot_count_is_no_bound() {
+        let config = NatsConfig {
+            max_age: Duration::from_millis(u64::MAX),
+            max_bytes: u64::MAX,
+            max_events: 7,
+            ..NatsConfig::default()
+        };
+        let settings = settings(&config, &subjects());
+        assert_eq!(settings["max_age"], 0);
+        assert_eq!(settings["max_bytes"], -1);
+        assert_eq!(settings["max_msgs"], 7);
+        assert_eq!(settings["duplicate_window"], 120_000_000_000_u64);
     }
 
     #[test]

@@ -81,6 +81,7 @@ async fn deliver(
     })
     .to_string();
     loop {
+        session.keep_epochs().await?;
         client
             .publish_with_reply(subject.clone(), inbox.clone(), query.clone().into())
             .await

@@ -1,8 +1,10 @@
 //! Shared test code of this workspace; never published.
 
+mod nats;
 mod redis;
 mod tool;
 
+pub use nats::NatsServer;
 pub use redis::{RedisServer, SYNCED};
 pub use tool::{Tool, tool};
 

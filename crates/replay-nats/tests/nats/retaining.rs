@@ -96,3 +96,39 @@ async fn what_is_trimmed_while_it_is_read_is_told() {
         "the reader was never overtaken, which this is about"
     );
 }
+
+/// What tells the epochs is told again in time, for nodes that come later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_outlives_the_message_that_told_its_epoch() {
+    let server = Server::start();
+    let config = NatsConfig {
+        max_events: 60,
+        ..server.config()
+    };
+    append(&open(config.clone()).await, "t", "").await;
+    let store = open(config.clone()).await;
+    let hints = store.hints();
+    let first = append(&store, "t", "").await;
+    for _ in 0..40 {
+        let event = |i| Append::new(topic(&format!("t/{i}")), "");
+        store
+            .append((0..30).map(event).collect())
+            .await
+            .expect("it appends");
+    }
+    let last = append(&store, "t", "").await;
+    assert_eq!(last.epoch, first.epoch);
+    // The node may have to hear of the last ones yet.
+    let began = std::time::Instant::now();
+    loop {
+        let page = page(&open(config.clone()).await, &only("t"), last).await;
+        if page.gap.is_none() && page.bounds.epoch == last.epoch {
+            break;
+        }
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(60),
+            "{page:?}"
+        );
+    }
+    drop(hints);
+}
