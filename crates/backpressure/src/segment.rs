@@ -57,6 +57,7 @@ enum Buffer {
         bytes: Bytes,
         /// What is left of the memory behind `bytes`. By it all of that memory is had back when
         /// nobody shares it any more.
+        #[cfg_attr(all(test, loom), expect(dead_code))]
         rest: BytesMut,
     },
 }
@@ -288,12 +289,13 @@ impl Segment {
     }
 
     /// The bytes that its buffer holds.
+    #[cfg(not(all(test, loom)))]
     pub(crate) const fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// Forgets its events.
-    #[cfg_attr(all(test, loom), expect(dead_code))]
+    #[cfg(not(all(test, loom)))]
     pub(crate) fn clear(&mut self) {
         self.index.clear();
         self.index_before = Self::usual_index(self.capacity);
@@ -307,7 +309,7 @@ impl Segment {
     }
 
     /// Has a cleared segment's buffer all to itself again, unless a reader still shares it.
-    #[cfg_attr(all(test, loom), expect(dead_code))]
+    #[cfg(not(all(test, loom)))]
     pub(crate) fn reclaim(&mut self) -> bool {
         let Buffer::Open { bytes, .. } = &mut self.buffer else {
             return false;

@@ -10,7 +10,8 @@ use crate::{Log, LogConfig, ReadError};
 /// A reader that subscribes while the log is closed sees it closed, and never waits for ever.
 ///
 /// Red (loom: deadlock) when `Shared::close` takes the wakers under one lock and marks the log
-/// closed under a later one: a reader that arms between the two is not woken.
+/// closed under a later one: a reader that arms between the two is not woken. Red too when it leaves
+/// the head as it was, which a reader there takes for an open log.
 #[test]
 fn loom_a_reader_that_subscribes_during_close_sees_it() {
     loom::model(|| {
@@ -29,7 +30,8 @@ fn loom_a_reader_that_subscribes_during_close_sees_it() {
 
 /// The end of the last writing end closes the log, also for a reader that is about to wait.
 ///
-/// Red (loom: deadlock) when `Owner` does nothing on drop.
+/// Red (loom: deadlock) when `Log::drop` counts by a load and a store: both ends take themselves for
+/// the first of two.
 #[test]
 fn loom_a_reader_outlives_the_last_writing_end() {
     loom::model(|| {

@@ -43,7 +43,7 @@ fn loom_a_reader_is_woken_for_what_it_has_not_seen() {
 /// Two readers of one log are both woken by one wake, whichever of them armed before it and
 /// whichever looked after it.
 ///
-/// Red (loom: deadlock) when `Waiters::take` returns only the first waker.
+/// Red (loom: deadlock) when `Waiters::take_group` gives only the first waker.
 #[test]
 fn loom_one_wake_reaches_every_reader() {
     loom::model(|| {

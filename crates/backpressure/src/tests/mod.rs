@@ -15,6 +15,8 @@ mod loom_drop;
 #[cfg(loom)]
 mod loom_evict;
 #[cfg(loom)]
+mod loom_head;
+#[cfg(loom)]
 mod loom_merge;
 #[cfg(loom)]
 mod loom_queue;
