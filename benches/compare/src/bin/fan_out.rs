@@ -1,4 +1,4 @@
-//! Fan-out in one thread, side by side: prints the tables of `docs/backpressure.md`.
+//! Fan-out in one thread, side by side: prints the tables of `docs/benchmarks.md`.
 //!
 //! Everybody publishes the same events to the same number of readers and then drains every reader;
 //! what arrives is counted. All take turns, and the best time of each counts, so that a busy machine
@@ -9,14 +9,14 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use backpressure::{Log, LogConfig, Reader};
 use bytes::Bytes;
-use tokio::sync::{broadcast, mpsc};
+use fan_out::{EVENT, FanOut, PEERS};
+
+#[path = "../fan_out.rs"]
+mod fan_out;
 
 /// Takes turns for this long per row.
 const BUDGET: Duration = Duration::from_secs(6);
-
-const EVENT: [u8; 64] = [b'x'; 64];
 
 struct Counting;
 
@@ -40,153 +40,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// One publisher and its readers.
-trait FanOut {
-    fn publish(&mut self, event: &Bytes);
-    /// Takes everything out of every reader and returns the bytes.
-    fn drain(&mut self) -> usize;
-}
-
-struct SegmentLog {
-    log: Log,
-    readers: Vec<Reader>,
-    seq: u64,
-}
-
-impl FanOut for SegmentLog {
-    fn publish(&mut self, event: &Bytes) {
-        self.seq += 1;
-        self.log.publish(self.seq, event);
-    }
-
-    fn drain(&mut self) -> usize {
-        let mut bytes = 0;
-        for reader in &mut self.readers {
-            while let Some(chunk) = reader.read(64 << 10).expect("nothing is evicted") {
-                bytes += black_box(chunk).bytes.len();
-            }
-        }
-        bytes
-    }
-}
-
-struct Broadcast {
-    sender: broadcast::Sender<Bytes>,
-    readers: Vec<broadcast::Receiver<Bytes>>,
-}
-
-impl FanOut for Broadcast {
-    fn publish(&mut self, event: &Bytes) {
-        self.sender.send(event.clone()).expect("there are readers");
-    }
-
-    fn drain(&mut self) -> usize {
-        let mut bytes = 0;
-        for reader in &mut self.readers {
-            while let Ok(event) = reader.try_recv() {
-                bytes += black_box(event).len();
-            }
-        }
-        bytes
-    }
-}
-
-struct AsyncBroadcast {
-    sender: async_broadcast::Sender<Bytes>,
-    readers: Vec<async_broadcast::Receiver<Bytes>>,
-}
-
-impl FanOut for AsyncBroadcast {
-    fn publish(&mut self, event: &Bytes) {
-        self.sender.try_broadcast(event.clone()).expect("it fits");
-    }
-
-    fn drain(&mut self) -> usize {
-        let mut bytes = 0;
-        for reader in &mut self.readers {
-            while let Ok(event) = reader.try_recv() {
-                bytes += black_box(event).len();
-            }
-        }
-        bytes
-    }
-}
-
-struct Mpsc(Vec<(mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>)>);
-
-impl FanOut for Mpsc {
-    fn publish(&mut self, event: &Bytes) {
-        for (sender, _) in &self.0 {
-            sender.try_send(event.clone()).expect("it fits");
-        }
-    }
-
-    fn drain(&mut self) -> usize {
-        let mut bytes = 0;
-        for (_, reader) in &mut self.0 {
-            while let Ok(event) = reader.try_recv() {
-                bytes += black_box(event).len();
-            }
-        }
-        bytes
-    }
-}
-
-struct Flume(Vec<(flume::Sender<Bytes>, flume::Receiver<Bytes>)>);
-
-impl FanOut for Flume {
-    fn publish(&mut self, event: &Bytes) {
-        for (sender, _) in &self.0 {
-            sender.try_send(event.clone()).expect("it fits");
-        }
-    }
-
-    fn drain(&mut self) -> usize {
-        let mut bytes = 0;
-        for (_, reader) in &mut self.0 {
-            while let Ok(event) = reader.try_recv() {
-                bytes += black_box(event).len();
-            }
-        }
-        bytes
-    }
-}
-
-type Make = fn(readers: usize, backlog: usize) -> Box<dyn FanOut>;
-
-const PEERS: [(&str, Make); 5] = [
-    ("backpressure", |readers, _| {
-        let log = Log::new(LogConfig::default(), 0);
-        let readers = (0..readers).map(|_| log.subscribe()).collect();
-        Box::new(SegmentLog {
-            log,
-            readers,
-            seq: 0,
-        })
-    }),
-    ("tokio broadcast", |readers, backlog| {
-        let (sender, _) = broadcast::channel(backlog);
-        let readers = (0..readers).map(|_| sender.subscribe()).collect();
-        Box::new(Broadcast { sender, readers })
-    }),
-    ("async-broadcast", |readers, backlog| {
-        let (sender, first) = async_broadcast::broadcast(backlog);
-        let readers = (1..readers)
-            .map(|_| sender.new_receiver())
-            .chain([first])
-            .collect();
-        Box::new(AsyncBroadcast { sender, readers })
-    }),
-    ("tokio mpsc each", |readers, backlog| {
-        Box::new(Mpsc((0..readers).map(|_| mpsc::channel(backlog)).collect()))
-    }),
-    ("flume each", |readers, backlog| {
-        Box::new(Flume(
-            (0..readers).map(|_| flume::bounded(backlog)).collect(),
-        ))
-    }),
-];
-
 fn main() {
     println!(
         "| readers | backlog | what |{}",
@@ -194,19 +47,29 @@ fn main() {
     );
     println!("|---|---|---|{}", "---|".repeat(PEERS.len()));
     for (readers, backlog) in [(1, 1000), (1000, 1000), (100_000, 16)] {
-        one_log(readers, backlog);
+        one_log(readers, backlog, || {});
     }
+    // What draining 100,000 readers does to the caches, without them.
+    let mut memory = vec![1_u8; 64 << 20];
+    println!("\n1 reader, the caches emptied before:\n");
+    one_log(1, 16, || {
+        memory
+            .iter_mut()
+            .step_by(64)
+            .for_each(|byte| *byte = black_box(*byte))
+    });
     many_logs(100_000);
 }
 
-/// One publisher with so many readers.
-fn one_log(readers: usize, backlog: usize) {
+/// One publisher with so many readers. `before` is done before each takes its turn.
+fn one_log(readers: usize, backlog: usize, mut before: impl FnMut()) {
     let event = Bytes::from_static(&EVENT);
     let mut peers = PEERS.map(|(_, make)| make(readers, backlog));
     let mut publish = [f64::INFINITY; PEERS.len()];
     let mut drain = [f64::INFINITY; PEERS.len()];
     turns(|| {
         for (at, peer) in peers.iter_mut().enumerate() {
+            before();
             let start = Instant::now();
             for _ in 0..backlog {
                 peer.publish(&event);

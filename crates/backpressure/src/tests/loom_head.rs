@@ -12,8 +12,7 @@ use crate::{Log, LogConfig, ReadError};
 
 /// Whoever has a watermark gets every event up to it, whole, without waiting.
 ///
-/// Red when `Log::append` leaves it to `Log::wake` to store the head, and when `Log::lock_and_append`
-/// stores the head before the event: a reader that takes the lock in between finds nothing.
+/// Red when `Log::append` leaves it to `Log::wake` to store the head.
 #[test]
 fn loom_what_a_watermark_covers_is_there() {
     loom::model(|| {

@@ -28,7 +28,9 @@ fn append(log: &Log, seq: u64) {
 /// A segment that one reader is the last to leave is reclaimed while another one reads the next.
 ///
 /// Red when `Reader::read_through` looks for its segment under one lock and takes its bytes, by the
-/// segment's number, under a later one: what is before it may be reclaimed between the two.
+/// segment's number, under a later one: what is before it may be reclaimed between the two. Red too when
+/// `Tail::read` gives the last of a segment's readers its memory although segments before it are read, or
+/// gives it to any reader.
 #[test]
 fn loom_reclaiming_a_segment_moves_no_readers_place() {
     loom::model(|| {
