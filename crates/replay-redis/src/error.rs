@@ -61,7 +61,9 @@ pub(crate) enum Failure {
     Refused(String),
     /// What is stored contradicts itself.
     Corrupt(String),
-    /// It may have been executed, in part if a script failed.
+    /// The connection was lost: it may have been executed or not.
+    Lost(String),
+    /// The same, but there was no answer in time, or a script failed on the way.
     Unknown(String),
 }
 
@@ -79,6 +81,7 @@ impl Failure {
                 "MISCONF" | "NOREPLICAS" | "LOADING" | "BUSY" | "MASTERDOWN" | "NOAUTH" | "NOPERM"
                 | "WRONGPASS" | "NOSCRIPT" | "CLUSTERDOWN" | "MOVED" | "ASK" | "TRYAGAIN",
             ) => Self::Refused(detail),
+            None if error.is_io_error() && !error.is_timeout() => Self::Lost(detail),
             _ => Self::Unknown(detail),
         }
     }
@@ -92,7 +95,7 @@ impl Failure {
             Self::Corrupt(detail) => StoreError::Corrupt {
                 detail: detail.into(),
             },
-            Self::Unknown(detail) => StoreError::OutcomeUnknown {
+            Self::Lost(detail) | Self::Unknown(detail) => StoreError::OutcomeUnknown {
                 detail: detail.into(),
             },
         }
@@ -101,8 +104,8 @@ impl Failure {
     /// What this means where trying again does no harm.
     pub(crate) fn of_read(self) -> StoreError {
         match self {
-            Self::Unknown(detail) => Self::Refused(detail).of_append(),
-            other => other.of_append(),
+            Self::Lost(detail) | Self::Unknown(detail) => Self::Refused(detail).of_append(),
+            Self::Refused(_) | Self::Corrupt(_) => self.of_append(),
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::config::RedisConfig;
+use crate::error::Failure;
 use crate::link::Link;
 use crate::reply::{self, Items};
 use crate::script::{self, Script};
@@ -218,7 +219,7 @@ impl Log {
         let call = async move { link.call(&script::TICK, &call).await };
         let answer = self.runtime.spawn(call).await;
         let answer = answer.map_err(|_| StoreError::Closed)?;
-        match answer.map_err(crate::error::Failure::of_read)? {
+        match answer.map_err(Failure::of_read)? {
             Value::Int(more) => Ok(more == 1),
             _ => Err(reply::corrupt("a number was expected")),
         }
@@ -318,13 +319,17 @@ impl Log {
         let turn = turn.map_err(|_| StoreError::Closed)?;
         let link = Arc::clone(&self.reading);
         let call = async move {
-            let answer = link.call(script, &call).await;
+            let mut answer = link.call(script, &call).await;
+            // That Redis was started anew is found out only now; a read can be asked for again.
+            if matches!(answer, Err(Failure::Lost(_))) {
+                answer = link.call(script, &call).await;
+            }
             drop(turn);
             answer
         };
         let answer = self.runtime.spawn(call).await;
         let answer = answer.map_err(|_| StoreError::Closed)?;
-        answer.map_err(crate::error::Failure::of_read)
+        answer.map_err(Failure::of_read)
     }
 }
 

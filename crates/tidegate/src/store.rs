@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use replay_redis::{RedisConfig, RedisStore};
 use replay_sqlite::{SqliteConfig, SqliteStore};
 use replay_store::{AnyStore, Clock, Epoch, MemoryConfig, MemoryStore};
 
@@ -48,9 +49,23 @@ impl StoreChoice {
                     .with_context(|| format!("cannot open the event store {}", path.display()))?;
                 Ok(AnyStore::new(store))
             }
-            Self::Redis(_) | Self::Nats(_) => bail!(
+            Self::Redis(url) => {
+                let config = RedisConfig {
+                    retention,
+                    rules,
+                    ..RedisConfig::new(url)
+                };
+                let store = RedisStore::connect(config, seeds()?, clock())
+                    .await
+                    .with_context(|| format!("cannot use the event store {self}"))?;
+                for advice in store.advice() {
+                    tracing::warn!("{self}: {advice}");
+                }
+                Ok(AnyStore::new(store))
+            }
+            Self::Nats(_) => bail!(
                 "this version has no such store as {self}; use sqlite:PATH to keep events over a \
-                 restart, or memory"
+                 restart, redis://HOST to share them between hubs, or memory"
             ),
         }
     }

@@ -29,4 +29,5 @@ mod quick_start;
 mod refusals;
 mod resume;
 mod serving;
+mod shared;
 mod stalled;
