@@ -122,12 +122,7 @@ impl FromStr for Rule {
 const UNLIMITED: &str = "unlimited";
 
 fn count(text: &str) -> Result<u64, String> {
-    number(
-        text,
-        &[("", 1)],
-        u64::MAX,
-        "a number of events, such as 10000",
-    )
+    number(text, &[("", 1)], "a number of events, such as 10000")
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -139,12 +134,7 @@ fn size(text: &str) -> Result<u64, String> {
         ("GiB", 1 << 30),
         ("TiB", 1 << 40),
     ];
-    number(
-        text,
-        &units,
-        u64::MAX,
-        "a size, such as 512KiB, 10MiB or 1GiB",
-    )
+    number(text, &units, "a size, such as 512KiB, 10MiB or 1GiB")
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -155,26 +145,17 @@ fn time(text: &str) -> Result<Duration, String> {
         ("h", 3_600_000),
         ("d", 86_400_000),
     ];
-    number(
-        text,
-        &units,
-        u64::MAX,
-        "a time, such as 90s, 15m, 24h or 7d",
-    )
-    .map(Duration::from_millis)
+    number(text, &units, "a time, such as 90s, 15m, 24h or 7d").map(Duration::from_millis)
 }
 
-/// A whole number with a unit, in the smallest unit; at least 1.
-fn number(text: &str, units: &[(&str, u64)], unlimited: u64, want: &str) -> Result<u64, String> {
+/// A whole number with a unit, in the smallest unit; at least 1. The largest one stands for no
+/// bound.
+fn number(text: &str, units: &[(&str, u64)], want: &str) -> Result<u64, String> {
     let text = text.trim();
     if text == UNLIMITED {
-        return Ok(unlimited);
+        return Ok(u64::MAX);
     }
-    let digits = text.len()
-        - text
-            .trim_start_matches(|it: char| it.is_ascii_digit())
-            .len();
-    let (digits, unit) = text.split_at(digits);
+    let (digits, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
     let factor = units.iter().find(|(name, _)| *name == unit.trim());
     let value: Option<u64> = digits.parse().ok();
     value

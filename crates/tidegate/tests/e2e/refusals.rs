@@ -199,7 +199,7 @@ fn unknown_paths_and_methods_are_refused() {
         "GET",
     );
     let answer = hub.http().request("PUT", "/events?topic=a", &[], b"");
-    assert_eq!(answer.header("allow"), Some("GET, HEAD, POST"));
+    assert_eq!(answer.header("allow"), Some("GET, HEAD, POST, DELETE"));
     check_alive(&hub);
 }
 
