@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
 use replay_store::{Pattern, Retention, RetentionRules, TopicRetention};
 
@@ -56,6 +57,17 @@ impl Retain {
             log_bytes: self.retain_log_bytes,
             ..Retention::default()
         }
+    }
+
+    /// Refuses bounds of topics, for a store that has none. What is left at its default is not
+    /// asked for.
+    pub(crate) fn only_of_the_log(&self) -> anyhow::Result<()> {
+        let default = Retention::default();
+        let Retention { events, bytes, .. } = self.retention();
+        if (events, bytes) != (default.events, default.bytes) || !self.retain.is_empty() {
+            bail!("leave out --retain, --retain-events and --retain-bytes with this store");
+        }
+        Ok(())
     }
 
     pub(crate) fn rules(&self) -> RetentionRules {

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use replay_nats::{NatsConfig, NatsStore};
 use replay_redis::{RedisConfig, RedisStore};
 use replay_sqlite::{SqliteConfig, SqliteStore};
 use replay_store::{AnyStore, Clock, Epoch, MemoryConfig, MemoryStore};
@@ -63,10 +64,20 @@ impl StoreChoice {
                 }
                 Ok(AnyStore::new(store))
             }
-            Self::Nats(_) => bail!(
-                "this version has no such store as {self}; use sqlite:PATH to keep events over a \
-                 restart, redis://HOST to share them between hubs, or memory"
-            ),
+            Self::Nats(url) => {
+                retain.only_of_the_log().context(
+                    "a NATS stream bounds the whole log, not each topic; see docs/stores.md",
+                )?;
+                let config = NatsConfig {
+                    max_age: retention.age,
+                    max_bytes: retention.log_bytes,
+                    ..NatsConfig::from_url(url)?
+                };
+                let store = NatsStore::open(config, seeds()?)
+                    .await
+                    .with_context(|| format!("cannot open the event store {self}"))?;
+                Ok(AnyStore::new(store))
+            }
         }
     }
 
@@ -151,7 +162,7 @@ fn make_folder_of(file: &Path) -> anyhow::Result<()> {
 
 /// Random bits for epochs. Asked for once more than is needed, so that a system without
 /// randomness is found out here; later the time still tells an epoch from those before it.
-fn seeds() -> anyhow::Result<impl FnMut() -> u64 + Send + 'static> {
+fn seeds() -> anyhow::Result<impl Fn() -> u64 + Send + Sync + 'static> {
     getrandom::u64()?;
     Ok(|| getrandom::u64().unwrap_or_else(|_| unix_ms()))
 }

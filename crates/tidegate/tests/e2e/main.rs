@@ -24,6 +24,7 @@ mod idle;
 mod interop;
 mod killed;
 mod log;
+mod nats;
 mod outage;
 mod page;
 mod quick_start;
