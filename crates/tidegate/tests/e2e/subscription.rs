@@ -146,8 +146,11 @@ impl Subscription {
                 self.items.extend(from_block(block, true));
             }
             Make::PythonWebSockets | Make::OursSse | Make::OursWebSocket => {
-                let value = serde_json::from_slice(output).expect("it prints JSON");
-                self.items.push_back(from_message(&value));
+                let value: Value = serde_json::from_slice(output).expect("it prints JSON");
+                // The end follows, which says all that a subscriber needs.
+                if value["type"] != "drain" {
+                    self.items.push_back(from_message(&value));
+                }
             }
         }
     }
@@ -201,6 +204,13 @@ fn from_block(block: Block, json: bool) -> Option<Item> {
         // The block that only tells the reconnection time says nothing to a subscriber.
         return id.map(|id| Item::Start(Some(id)));
     };
+    if event.as_deref() == Some("$drain") {
+        assert_eq!(
+            serde_json::from_str::<Value>(&data).expect("JSON")["type"],
+            "drain"
+        );
+        return None;
+    }
     let id = id.expect("every event has an id");
     match event.as_deref() {
         Some("$gap" | "$ready") => {
