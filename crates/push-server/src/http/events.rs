@@ -269,7 +269,9 @@ where
         return Err(Problem::BodyTimeout);
     };
     match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
+        // A copy: what the transport gives is a part of its read buffer, of 8 KiB and more, which
+        // would stay as long as the event does.
+        Ok(collected) => Ok(Bytes::copy_from_slice(&collected.to_bytes())),
         Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge { limit }),
         Err(_) => Err(Problem::BodyIncomplete),
     }

@@ -213,3 +213,13 @@ async fn no_website_may_post_to_a_hub_on_loopback_nor_read_from_it() {
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     check(&hub, socket, b"", 403, "origin_forbidden").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_does_not_hold_the_buffer_it_was_received_in() {
+    let hub = hub().await;
+    let buffer = Bytes::from(vec![b'x'; 64 * 1024]);
+    let body = http_body_util::Full::new(buffer.slice(100..110));
+    let request = Request::post("/events?topic=a").body(body).unwrap();
+    assert_eq!(hub.handle(request).await.status(), 200);
+    assert!(buffer.is_unique());
+}
