@@ -178,8 +178,9 @@ pub(crate) struct Serve {
     #[arg(long, env = "TIDEGATE_OPEN", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub(crate) open: bool,
 
-    /// Where events are kept: `sqlite:PATH` for a file, `memory`, which a restart empties, or
-    /// `nats://HOST/STREAM` for a JetStream stream that several hubs share (experimental).
+    /// Where events are kept: `sqlite:PATH` for a file, `memory`, which a restart empties,
+    /// `redis://HOST` for a Redis that several hubs share, or `nats://HOST/STREAM` for a JetStream
+    /// stream that they share (experimental).
     #[arg(
         long,
         env = "TIDEGATE_STORE",

@@ -58,7 +58,13 @@ pub(super) struct Context {
 
 /// Serves one connection in plain text. `shards` takes its event stream, if it has one.
 pub(super) async fn plain(stream: TcpStream, context: Context, shards: Option<Shards>) {
-    let Ok(Ok(h2)) = timeout(HEAD_TIMEOUT, is_h2(&stream)).await else {
+    let mut closed = context.closed.clone();
+    let first = tokio::select! {
+        first = timeout(HEAD_TIMEOUT, is_h2(&stream)) => first,
+        // Nothing was asked yet, so nothing is owed.
+        _ = closed.changed() => return,
+    };
+    let Ok(Ok(h2)) = first else {
         return;
     };
     if h2 {
@@ -75,7 +81,12 @@ pub(super) async fn plain(stream: TcpStream, context: Context, shards: Option<Sh
 
 /// Serves one connection over TLS, with the protocol that was agreed on.
 pub(super) async fn encrypted(stream: TcpStream, context: Context, tls: Tls) {
-    match timeout(HEAD_TIMEOUT, tls.acceptor.accept(stream)).await {
+    let mut closed = context.closed.clone();
+    let accepted = tokio::select! {
+        accepted = timeout(HEAD_TIMEOUT, tls.acceptor.accept(stream)) => accepted,
+        _ = closed.changed() => return,
+    };
+    match accepted {
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
             http2(stream, context).await;
         }

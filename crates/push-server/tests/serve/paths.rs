@@ -274,3 +274,16 @@ async fn a_hub_that_drains_lets_its_clients_go_one_by_one_and_begins_no_new_stre
         stopping.await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_asked_for_nothing_does_not_hold_up_the_end() {
+    for beginning in ["", "PRI"] {
+        let served = Served::start(config(), true).await;
+        let idle = served.send(beginning).await;
+        sleep(Duration::from_millis(100)).await;
+        let start = Instant::now();
+        served.stop().await;
+        assert!(start.elapsed() < Duration::from_secs(2), "{beginning:?}");
+        drop(idle);
+    }
+}
