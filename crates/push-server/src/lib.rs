@@ -6,10 +6,13 @@
 //!
 //! 1. [`Subscriber`] (bytes), [`EventBody`] (an [`http_body::Body`]) and [`websocket`] (over any
 //!    byte stream): for a server you have already. [`Hub::handle`] answers whole requests.
-//! 2. [`Server`]: a listener with socket options, time-outs and an orderly end.
+//! 2. [`Server`]: a listener for HTTP/1.1 and HTTP/2, in plain text or over [`Tls`], with socket
+//!    options, time-outs and an orderly end.
 //!
-//! What it does not do: it is not a router, terminates no TLS yet, and stores nothing by itself;
-//! the store is a [`replay_store::ReplayStore`].
+//! The examples `axum_sse`, `axum_ws` and `hyper_sse` are applications around the first layer.
+//!
+//! What it does not do: it is not a router, and stores nothing by itself; the store is a
+//! [`replay_store::ReplayStore`].
 //!
 //! ```no_run
 //! use push_server::{Hub, HubConfig, Server};

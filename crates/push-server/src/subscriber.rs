@@ -181,6 +181,14 @@ impl Subscriber {
         self
     }
 
+    pub(crate) const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub(crate) const fn form(&self) -> Form {
+        self.form
+    }
+
     /// The topics of this subscription.
     #[must_use]
     pub fn selector(&self) -> &Selector {
@@ -549,6 +557,15 @@ impl Subscriber {
         if self.position.is_none_or(|at| at.seq <= to.seq) {
             self.position = Some(to);
         }
+    }
+}
+
+/// The same as [`Subscriber::poll_next`]: the wire's bytes, without a heartbeat.
+impl futures::Stream for Subscriber {
+    type Item = Result<Bytes, SubscriberError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Self::poll_next(&mut self, cx)
     }
 }
 

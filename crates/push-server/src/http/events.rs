@@ -20,7 +20,7 @@ use super::problem::Problem;
 use super::{HubBody, json_response, query};
 use crate::form::Form;
 use crate::hub::{ASKING, Hub};
-use crate::sse;
+use crate::sse::{self, EventBody};
 
 /// How long the body of a publish may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,9 +52,7 @@ pub(super) async fn subscribe<B>(
     let subscriber = hub
         .subscribe(wish.selector, wish.form, wish.policy, wish.after)
         .with_ended(ended);
-    Ok(sse::response(HubBody::events(sse::body(
-        hub, subscriber, wish.form,
-    ))))
+    Ok(EventBody::new(subscriber).into_response())
 }
 
 /// Is there nothing for this subscription, not even a gap? Asked after it was found that all its

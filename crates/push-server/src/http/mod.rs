@@ -121,15 +121,23 @@ impl Hub {
     {
         let path = Path::of(request.uri().path()).ok_or(Problem::NotFound)?;
         self.config().access.check(request.headers())?;
+        // What has no use for a body lets go of it: one that is not `Sync`, such as axum's, must not
+        // be borrowed over an await, or the future could not be sent.
         match (path, request.method()) {
             (Path::Ws, _) => ws::upgrade(self, request),
-            (Path::Events, &Method::GET | &Method::HEAD) => events::subscribe(self, &request).await,
+            (Path::Events, &Method::GET | &Method::HEAD) => {
+                events::subscribe(self, &request.map(drop)).await
+            }
             (Path::Events, &Method::POST) => events::publish(self, request).await,
-            (Path::Events, &Method::DELETE) => events::purge(self, &request).await,
+            (Path::Events, &Method::DELETE) => events::purge(self, &request.map(drop)).await,
             (Path::Batch, &Method::POST) => batch::publish(self, request).await,
-            (Path::End, &Method::POST) => events::end(self, &request).await,
-            (Path::History, &Method::GET | &Method::HEAD) => history::events(self, &request).await,
-            (Path::Topics, &Method::GET | &Method::HEAD) => history::topics(self, &request).await,
+            (Path::End, &Method::POST) => events::end(self, &request.map(drop)).await,
+            (Path::History, &Method::GET | &Method::HEAD) => {
+                history::events(self, &request.map(drop)).await
+            }
+            (Path::Topics, &Method::GET | &Method::HEAD) => {
+                history::topics(self, &request.map(drop)).await
+            }
             _ => Err(Problem::MethodNotAllowed {
                 allow: path.methods(),
             }),

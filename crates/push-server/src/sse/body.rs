@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use backpressure::ShardHandle;
 use bytes::Bytes;
+use http::Response;
 use http_body::Frame;
 use session_proto::{Beat, Heartbeat};
 use tokio::time::{Instant, Sleep};
 
+use crate::http::HubBody;
 use crate::subscriber::{Subscriber, SubscriberError};
 
 /// An event stream that never ends by itself: what the subscription hands out, and a heartbeat
@@ -52,22 +54,34 @@ pub enum BodyError {
 }
 
 impl EventBody {
-    pub(crate) fn new(
-        subscriber: Subscriber,
-        heartbeat: Heartbeat,
-        preamble: Bytes,
-        retry_ms: u64,
-    ) -> Self {
-        let started = Instant::now();
+    /// The stream of a subscription in a form of Server-Sent Events. It begins with a `retry:` and
+    /// costs a timer, of about 200 bytes.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn new(subscriber: Subscriber) -> Self {
+        let hub = subscriber.hub();
+        let (heartbeat, retry_ms) = (hub.heartbeat(None), hub.retry_ms());
+        let mut preamble = Vec::new();
+        subscriber.form().preamble(retry_ms, &mut preamble);
         Self {
             subscriber,
             timer: Box::pin(tokio::time::sleep(Duration::MAX)),
             heartbeat,
-            started,
-            preamble: Some(preamble),
+            started: Instant::now(),
+            preamble: Some(preamble.into()),
             retry_ms,
             done: false,
         }
+    }
+
+    /// The response that carries the stream: status 200, and the headers that keep caches and
+    /// proxies from holding events back.
+    #[must_use]
+    pub fn into_response(self) -> Response<HubBody> {
+        super::response(HubBody::events(self))
     }
 
     /// See [`Subscriber::set_shard`].

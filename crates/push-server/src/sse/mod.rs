@@ -7,10 +7,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Response, StatusCode};
 
 pub use self::body::{BodyError, EventBody};
-use crate::form::Form;
 use crate::http::HubBody;
-use crate::hub::Hub;
-use crate::subscriber::Subscriber;
 
 /// The response that carries a subscription: status 200 and the headers that keep caches and
 /// proxies from holding events back.
@@ -41,16 +38,4 @@ pub(crate) fn nothing_more() -> Response<HubBody> {
     let no_store = HeaderValue::from_static("no-store");
     response.headers_mut().insert(CACHE_CONTROL, no_store);
     response
-}
-
-pub(crate) fn body(hub: &Hub, subscriber: Subscriber, form: Form) -> EventBody {
-    let retry_ms = hub.retry_ms();
-    let mut preamble = Vec::new();
-    form.preamble(retry_ms, &mut preamble);
-    EventBody::new(
-        subscriber,
-        hub.heartbeat(None),
-        Bytes::from(preamble),
-        retry_ms,
-    )
 }
