@@ -2,22 +2,26 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hdrhistogram::Histogram;
 use memchr::memmem::Finder;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
 use super::check::{Check, Tally};
+use super::connection::{Connection, Wire};
+use super::framing::{Said, client_frame};
+use super::http2::{Http2, Piece, STALLED_WINDOW, STREAM_WINDOW, write_taken};
+use super::io::{Io, waits};
 use super::payload::{Marker, scan};
 use super::publisher::{Answer, Publisher};
-use super::subscriber::{Brought, ROOM, State, Subscriber};
+use super::subscriber::{ROOM, State, Subscriber};
 use super::target::{PublishRequest, Target};
 
-/// Publishers' tokens begin here; subscribers' are their places.
+/// Publishers' tokens begin here; connections' are their places.
 const PUBLISHERS: usize = 1 << 30;
 
 /// What one read takes at most.
@@ -38,6 +42,7 @@ pub(crate) struct Crowd {
     pub(crate) target: Target,
     run: u16,
     origin: Instant,
+    connections: Vec<Connection>,
     pub(crate) subscribers: Vec<Subscriber>,
     pub(crate) publishers: Vec<Publisher>,
     requests: Vec<PublishRequest>,
@@ -55,10 +60,10 @@ pub(crate) struct Crowd {
     pub(crate) capture: Option<Vec<u8>>,
     gap: Finder<'static>,
     buffer: Box<[u8]>,
-    /// Subscribers whose socket may hold more than was read.
+    /// Connections whose socket may hold more than was read.
     pending: VecDeque<usize>,
     opened: usize,
-    said: Vec<super::framing::Said>,
+    said: Vec<Said>,
 }
 
 /// Where subscribers resume.
@@ -113,19 +118,22 @@ impl Crowd {
         publishers: u32,
         size: usize,
     ) -> anyhow::Result<Self> {
-        let address = target.publish.address;
         let requests = (0..topics).map(|topic| target.publish_request(topic, size));
-        let publisher = |n: u32| Publisher::new(address, Token(PUBLISHERS + n as usize));
+        let publisher = |n: u32| {
+            let token = Token(PUBLISHERS + n as usize);
+            Publisher::new(target.publish.address, target.publish.tls.clone(), token)
+        };
         Ok(Self {
             poll: Poll::new().context("no poll to be had")?,
             events: Events::with_capacity(4096),
             requests: requests.collect(),
             gap: Finder::new(target.gap),
-            target,
             run,
             origin: Instant::now(),
+            connections: Vec::new(),
             subscribers: Vec::new(),
             publishers: (0..publishers).map(publisher).collect(),
+            target,
             published: vec![0; topics as usize],
             live: vec![0; topics as usize],
             expected: 0,
@@ -165,8 +173,9 @@ impl Crowd {
             let asked = self.subscribers.len() - first;
             let under_way = first + asked - self.opened;
             if asked < count as usize && under_way < HANDSHAKES {
-                let n = asked as u32;
-                self.ask(n % topics, from, stalls(n)).with_context(|| {
+                let streams = self.target.streams as usize;
+                let places = asked..(asked + streams).min(count as usize);
+                self.ask(places, topics, from, &stalls).with_context(|| {
                     format!(
                         "connection {} to {}",
                         asked + 1,
@@ -197,27 +206,61 @@ impl Crowd {
         Ok(())
     }
 
-    fn ask(&mut self, topic: u32, from: Option<&Resume>, stalls: bool) -> io::Result<()> {
-        let mut stream = TcpStream::connect(self.target.subscribe.address)?;
-        stream.set_nodelay(true)?;
-        if stalls {
-            SockRef::from(&stream).set_recv_buffer_size(STALLED_BUFFER)?;
-        }
-        let place = Token(self.subscribers.len());
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(&mut stream, place, interest)?;
+    /// Connects the subscribers with these numbers, all on one connection.
+    fn ask(
+        &mut self,
+        numbers: Range<usize>,
+        topics: u32,
+        from: Option<&Resume>,
+        stalls: impl Fn(u32) -> bool,
+    ) -> io::Result<()> {
+        let place = &self.target.subscribe;
+        let mut io = Io::connect(place.address, place.tls.as_ref())?;
+        let stalls = numbers.clone().any(|number| stalls(number as u32));
         let after = from.map(|from| from.after.as_str());
-        let request = self.target.subscribe_request(topic, after);
-        let first = self.target.first_messages(topic, after);
-        let mut subscriber = Subscriber::new(stream, topic, request, first);
-        if let Some(from) = from {
-            subscriber.check = Check::expecting(from.next);
-            self.expected += u64::from(self.published[topic as usize] - from.next);
+        let topic = |number: usize| number as u32 % topics;
+        let mut out = Vec::new();
+        let wire = if self.target.transport.http2 {
+            let requests = numbers
+                .clone()
+                .map(|n| self.target.http2_request(topic(n), after));
+            let window = if stalls {
+                STALLED_WINDOW
+            } else {
+                STREAM_WINDOW
+            };
+            Wire::Http2(Box::new(Http2::new(requests.collect(), window, &mut out)))
+        } else {
+            if stalls {
+                SockRef::from(&*io.socket()).set_recv_buffer_size(STALLED_BUFFER)?;
+            }
+            let topic = topic(numbers.start);
+            out = self.target.subscribe_request(topic, after);
+            let first = self.target.first_messages(topic, after);
+            Wire::Http1 { first }
+        };
+        let connection = self.connections.len();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        registry.register(io.socket(), Token(connection), interest)?;
+        let first = self.subscribers.len();
+        for topic in numbers.map(topic) {
+            let mut check = Check::default();
+            if let Some(from) = from {
+                check = Check::expecting(from.next);
+                self.expected += u64::from(self.published[topic as usize] - from.next);
+            }
+            self.subscribers
+                .push(Subscriber::new(connection, topic, check));
+            self.live[topic as usize] += 1;
         }
-        self.subscribers.push(subscriber);
-        self.live[topic as usize] += 1;
+        self.connections.push(Connection {
+            io,
+            out,
+            wire,
+            subscribers: first..self.subscribers.len(),
+            live: true,
+        });
         Ok(())
     }
 
@@ -226,7 +269,12 @@ impl Crowd {
         let mut stalled = 0;
         for (n, subscriber) in self.subscribers.iter_mut().enumerate() {
             if stalls(n as u32) && subscriber.state == State::Open {
-                self.poll.registry().deregister(&mut subscriber.stream)?;
+                let connection = &mut self.connections[subscriber.connection];
+                if matches!(connection.wire, Wire::Http1 { .. }) {
+                    let socket = connection.io.socket();
+                    self.poll.registry().deregister(socket)?;
+                    connection.live = false;
+                }
                 subscriber.state = State::Stalled;
                 self.live[subscriber.topic as usize] -= 1;
                 stalled += 1;
@@ -310,56 +358,140 @@ impl Crowd {
     }
 
     fn write(&mut self, place: usize) {
-        let subscriber = &mut self.subscribers[place];
-        if subscriber.state == State::Closed {
-            return;
-        }
-        if let Err(error) = subscriber.flush() {
-            self.ended(place, error.to_string());
+        let connection = &mut self.connections[place];
+        if connection.live
+            && let Err(error) = connection.flush()
+        {
+            self.cut(place, &error.to_string());
         }
     }
 
-    /// Reads once, and again in the next turn when the buffer was too small or `until_empty`.
+    /// Reads a connection once, and again in the next turn when there may be more or `until_empty`.
     fn read(&mut self, place: usize, until_empty: bool) {
-        let subscriber = &mut self.subscribers[place];
-        if matches!(subscriber.state, State::Closed | State::Stalled) {
+        let connection = &mut self.connections[place];
+        if !connection.live {
             return;
         }
-        let asking = subscriber.state == State::Asking;
-        let brought = subscriber.read(&mut self.buffer, self.target.ws, &mut self.said);
-        if asking && subscriber.state == State::Open {
-            self.opened += 1;
+        let (read, more) = match connection.io.read(&mut self.buffer[ROOM..]) {
+            Ok((0, _)) => return self.cut(place, "the server closed the connection"),
+            Ok(read) => read,
+            // A handshake may have got far enough for the request to be written.
+            Err(error) if waits(&error) => return self.write(place),
+            Err(error) => return self.cut(place, &error.to_string()),
+        };
+        let bytes = ROOM..ROOM + read;
+        let result = match connection.wire {
+            Wire::Http1 { .. } => self.http1(place, bytes),
+            Wire::Http2(_) => self.http2(place, bytes),
+        };
+        if let Err(why) = result {
+            return self.cut(place, &why);
         }
-        match brought {
-            Brought::Nothing => {}
-            Brought::End(why) => self.ended(place, why),
-            Brought::Body {
-                start,
-                end,
-                more,
-                over,
-            } => {
-                if end > ROOM {
-                    self.look(place, start, end);
+        self.write(place);
+        if more || until_empty {
+            self.pending.push_back(place);
+        }
+    }
+
+    fn http1(&mut self, place: usize, mut bytes: Range<usize>) -> Result<(), String> {
+        let connection = &mut self.connections[place];
+        let number = connection.subscribers.start;
+        let subscriber = &mut self.subscribers[number];
+        if subscriber.state == State::Asking {
+            let head = subscriber.head(&self.buffer[bytes.clone()], self.target.transport)?;
+            let Some(used) = head else {
+                return Ok(());
+            };
+            bytes.start += used;
+            self.opened += 1;
+            if let Wire::Http1 { first } = &mut connection.wire {
+                connection.out.append(first);
+            }
+        }
+        self.body(number, bytes)
+    }
+
+    fn http2(&mut self, place: usize, bytes: Range<usize>) -> Result<(), String> {
+        let mut at = bytes.start;
+        loop {
+            let connection = &mut self.connections[place];
+            let Wire::Http2(http2) = &mut connection.wire else {
+                return Ok(());
+            };
+            let read = &self.buffer[..bytes.end];
+            let Some(piece) = http2.next(read, &mut at, &mut connection.out)? else {
+                return Ok(());
+            };
+            let (stream, last) = match &piece {
+                Piece::Head { stream, last, .. } | Piece::Data { stream, last, .. } => {
+                    (*stream, *last)
                 }
-                match over {
-                    Some(why) => self.ended(place, why),
-                    None if more || until_empty => self.pending.push_back(place),
-                    None => {}
+                Piece::Reset { stream, .. } => (*stream, true),
+            };
+            let Some(number) = connection.place(stream) else {
+                return Err(format!(
+                    "the server speaks on stream {stream}, which nobody opened"
+                ));
+            };
+            let subscriber = &mut self.subscribers[number];
+            let result = match (subscriber.state, piece) {
+                (State::Closed | State::Stalled, _) => continue,
+                (State::Asking, Piece::Head { head, .. }) => {
+                    let answered = subscriber.answered(&head, "", self.target.transport);
+                    self.opened += usize::from(answered.is_ok());
+                    answered
                 }
+                (_, Piece::Head { .. }) => Ok(()),
+                (_, Piece::Reset { why, .. }) => Err(why),
+                (_, Piece::Data { bytes, taken, .. }) => {
+                    subscriber.taken += taken;
+                    if subscriber.taken > STALLED_WINDOW / 2 {
+                        write_taken(&mut connection.out, stream, subscriber.taken);
+                        subscriber.taken = 0;
+                    }
+                    self.body(number, bytes)
+                }
+            };
+            match result {
+                Ok(()) if !last => {}
+                Ok(()) => self.ended(number, "the server ended the stream"),
+                Err(why) => self.ended(number, &why),
             }
         }
     }
 
-    /// Counts and checks what stands in the buffer.
-    fn look(&mut self, place: usize, start: usize, end: usize) {
-        let body = &self.buffer[start..end];
-        if let Some(capture) = &mut self.capture {
-            capture.extend_from_slice(&self.buffer[ROOM..end]);
+    /// Bytes of a subscriber's body have come; they stand in the buffer.
+    fn body(&mut self, number: usize, bytes: Range<usize>) -> Result<(), String> {
+        let subscriber = &mut self.subscribers[number];
+        let body = subscriber.decode(&mut self.buffer[bytes.clone()], &mut self.said)?;
+        let connection = &mut self.connections[subscriber.connection];
+        let mut over = None;
+        for said in self.said.drain(..) {
+            match said {
+                Said::Ping(payload) => connection.say(number, &client_frame(10, &payload)),
+                Said::End(Some(code)) => {
+                    over = Some(format!("the server closed with code {code}"));
+                }
+                Said::End(None) => over = Some("the server ended the stream".to_owned()),
+            }
         }
+        if body > 0 {
+            self.look(number, bytes.start..bytes.start + body);
+        }
+        over.map_or(Ok(()), Err)
+    }
+
+    /// Counts and checks what stands in the buffer, with what was kept put before it.
+    fn look(&mut self, number: usize, bytes: Range<usize>) {
+        if let Some(capture) = &mut self.capture {
+            capture.extend_from_slice(&self.buffer[bytes.clone()]);
+        }
+        let subscriber = &mut self.subscribers[number];
+        let start = bytes.start - subscriber.kept().len();
+        self.buffer[start..bytes.start].copy_from_slice(subscriber.kept());
+        let body = &self.buffer[start..bytes.end];
         let now = Instant::now();
         let time = nanos(now.saturating_duration_since(self.origin));
-        let subscriber = &mut self.subscribers[place];
         let (figures, tally) = (&mut self.figures, &mut self.tally);
         let mut gaps = self.gap.find_iter(body).peekable();
         let before = subscriber.check.next();
@@ -392,19 +524,32 @@ impl Crowd {
         }
     }
 
-    fn ended(&mut self, place: usize, why: String) {
-        let subscriber = &mut self.subscribers[place];
-        let topic = subscriber.topic as usize;
+    /// The connection is gone, and its subscribers with it.
+    fn cut(&mut self, place: usize, why: &str) {
+        let connection = &mut self.connections[place];
         // A registration ends with its socket; one that is shut down only is as good as gone.
-        let _ = self.poll.registry().deregister(&mut subscriber.stream);
-        let _ = subscriber.stream.shutdown(std::net::Shutdown::Both);
-        subscriber.state = State::Closed;
+        let _ = self.poll.registry().deregister(connection.io.socket());
+        let _ = connection.io.socket().shutdown(std::net::Shutdown::Both);
+        connection.live = false;
+        for number in connection.subscribers.clone() {
+            self.ended(number, why);
+        }
+    }
+
+    fn ended(&mut self, number: usize, why: &str) {
+        let subscriber = &mut self.subscribers[number];
+        let topic = subscriber.topic as usize;
+        let state = std::mem::replace(&mut subscriber.state, State::Closed);
+        if matches!(state, State::Closed | State::Stalled) {
+            subscriber.state = state;
+            return;
+        }
         self.live[topic] -= 1;
         if let Some(next) = subscriber.check.next() {
             self.expected -= u64::from(self.published[topic] - next);
         }
         self.figures.closed += 1;
-        self.figures.first_end.get_or_insert(why);
+        self.figures.first_end.get_or_insert_with(|| why.to_owned());
     }
 
     /// What was never received counts as lost from now on.
@@ -419,6 +564,7 @@ impl Crowd {
 
     /// Ends all subscriptions.
     pub(crate) fn disperse(&mut self) {
+        self.connections.clear();
         self.subscribers.clear();
         self.pending.clear();
         self.live.fill(0);

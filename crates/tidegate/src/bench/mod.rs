@@ -4,9 +4,12 @@
 //! on the same machine. What a hub sends is searched for the payload's marker, not understood.
 
 mod check;
+mod connection;
 mod crowd;
 mod framing;
 mod head;
+mod http2;
+mod io;
 mod load;
 pub(crate) mod options;
 mod payload;
@@ -52,7 +55,9 @@ pub(crate) fn run(options: &Bench) -> anyhow::Result<()> {
     if options.replay.is_some() && options.topics > 1 {
         bail!("--replay measures one topic; leave out --topics");
     }
-    process::check_descriptors(u64::from(connections) + u64::from(options.publishers))?;
+    let streams = if options.http2 { options.streams } else { 1 };
+    let sockets = connections.div_ceil(streams);
+    process::check_descriptors(u64::from(sockets) + u64::from(options.publishers))?;
     let mut random = [0; 2];
     getrandom::fill(&mut random).context("no random bytes to be had")?;
     let run = u16::from_ne_bytes(random);

@@ -1,5 +1,7 @@
 //! The command line of `tidegate bench`.
 
+use std::path::PathBuf;
+
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
@@ -11,6 +13,8 @@ Examples:
       A thousand SSE subscribers of one topic, one message in flight, for five seconds.
   tidegate bench --ws --connections 10000 --window 8
       WebSocket, the publisher up to eight messages ahead of the subscribers.
+  tidegate bench --http2 --connections 10000
+      Ten thousand streams of HTTP/2, a hundred on each connection.
   tidegate bench --rate 20 --seconds 30 --pid 4711
       Twenty messages a second, whatever happens: latency counts from when each was due. What
       process 4711 used, per delivery and per connection.
@@ -47,6 +51,20 @@ pub(crate) struct Bench {
     /// Subscribe over WebSocket instead of Server-Sent Events.
     #[arg(long, env = "TIDEGATE_WS", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub(crate) ws: bool,
+
+    /// Subscribe over HTTP/2, in the clear with prior knowledge; WebSocket by RFC 8441.
+    #[arg(long, env = "TIDEGATE_HTTP2", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub(crate) http2: bool,
+
+    /// With --http2: how many subscribers share a connection, a stream each.
+    #[arg(long, env = "TIDEGATE_STREAMS", value_name = "N", hide_env_values = true,
+          default_value_t = 100, requires = "http2",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) streams: u32,
+
+    /// For https:// and wss://: a file with the certificates to trust, in PEM.
+    #[arg(long, env = "TIDEGATE_CA", value_name = "FILE", hide_env_values = true)]
+    pub(crate) ca: Option<PathBuf>,
 
     /// Where to subscribe; `{topic}` stands for the topic, `{after}` for the cursor.
     #[arg(

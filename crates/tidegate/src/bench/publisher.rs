@@ -1,14 +1,14 @@
 //! A connection that publishes, one request at a time.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::framing::{Chunks, Framing, Said};
 use super::head::Head;
+use super::io::{Io, Tls, waits};
 
 /// The longest answer to a publish that is read.
 const LONGEST: usize = 1 << 20;
@@ -16,10 +16,11 @@ const LONGEST: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Publisher {
     address: SocketAddr,
+    tls: Option<Tls>,
     token: Token,
-    stream: Option<TcpStream>,
+    io: Option<Io>,
+    /// What of the request is to be written and is not yet.
     request: Vec<u8>,
-    written: usize,
     answer: Vec<u8>,
     /// When the request under way was handed in.
     busy: Option<Instant>,
@@ -35,13 +36,13 @@ pub(crate) enum Answer {
 }
 
 impl Publisher {
-    pub(crate) fn new(address: SocketAddr, token: Token) -> Self {
+    pub(crate) fn new(address: SocketAddr, tls: Option<Tls>, token: Token) -> Self {
         Self {
             address,
+            tls,
             token,
-            stream: None,
+            io: None,
             request: Vec::new(),
-            written: 0,
             answer: Vec::new(),
             busy: None,
         }
@@ -58,22 +59,17 @@ impl Publisher {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), Answer> {
         write(&mut self.request);
-        self.written = 0;
         self.answer.clear();
         self.busy = Some(Instant::now());
-        if self.stream.is_none() {
+        if self.io.is_none() {
             let connect = || {
-                let mut stream = TcpStream::connect(self.address)?;
-                stream.set_nodelay(true)?;
-                registry.register(
-                    &mut stream,
-                    self.token,
-                    Interest::READABLE | Interest::WRITABLE,
-                )?;
-                io::Result::Ok(stream)
+                let mut io = Io::connect(self.address, self.tls.as_ref())?;
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                registry.register(io.socket(), self.token, interest)?;
+                io::Result::Ok(io)
             };
             match connect() {
-                Ok(stream) => self.stream = Some(stream),
+                Ok(io) => self.io = Some(io),
                 Err(error) => return Err(self.fail(&format!("cannot connect: {error}"))),
             }
             // The poll says when it is connected.
@@ -83,29 +79,21 @@ impl Publisher {
     }
 
     fn fail(&mut self, why: &str) -> Answer {
-        self.stream = None;
+        self.io = None;
         self.busy = None;
         Answer::Failed(why.to_owned())
     }
 
     fn write(&mut self) -> io::Result<()> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(());
-        };
-        while self.written < self.request.len() {
-            match stream.write(&self.request[self.written..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => self.written += written,
-                Err(error) if waits(&error) => break,
-                Err(error) => return Err(error),
-            }
+        match &mut self.io {
+            Some(io) => io.flush(&mut self.request),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The poll says that something can be done. The answer, if it is complete.
     pub(crate) fn on_event(&mut self) -> Option<Answer> {
-        let refused = self.stream.as_ref()?.take_error().ok().flatten();
+        let refused = self.io.as_mut()?.socket().take_error().ok().flatten();
         if let Some(error) = refused {
             return self.lost(&error.to_string());
         }
@@ -116,10 +104,16 @@ impl Publisher {
         }
         let mut bytes = [0; 4096];
         loop {
-            match self.stream.as_mut()?.read(&mut bytes) {
-                Ok(0) => return self.lost("the connection was closed without an answer"),
-                Ok(read) => self.answer.extend_from_slice(&bytes[..read]),
-                Err(error) if waits(&error) => return None,
+            match self.io.as_mut()?.read(&mut bytes) {
+                Ok((0, _)) => return self.lost("the connection was closed without an answer"),
+                Ok((read, _)) => self.answer.extend_from_slice(&bytes[..read]),
+                Err(error) if waits(&error) => {
+                    // A TLS handshake may have got far enough for the request to be written.
+                    let written = self.write();
+                    return written
+                        .err()
+                        .and_then(|error| self.lost(&error.to_string()));
+                }
                 Err(error) => return self.lost(&error.to_string()),
             }
             match self.complete() {
@@ -169,16 +163,8 @@ impl Publisher {
             }
         };
         if head.close {
-            self.stream = None;
+            self.io = None;
         }
         Ok(Some(answer))
     }
-}
-
-/// Whether the socket is merely not ready.
-pub(crate) fn waits(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::NotConnected
-    )
 }

@@ -95,6 +95,8 @@ impl Report {
         };
         put("version", env!("CARGO_PKG_VERSION").into());
         put("transport", if options.ws { "ws" } else { "sse" }.into());
+        put("http", if options.http2 { "2" } else { "1.1" }.into());
+        put("tls", crowd.target.subscribe.tls.is_some().into());
         put("connections", options.connections.into());
         put("topics", options.topics.into());
         put("publishers", options.publishers.into());
@@ -183,11 +185,17 @@ impl Report {
         let tally = &crowd.tally;
         let mut lines = Vec::new();
         let mut row = |name: &str, what: String| lines.push(format!("{name:<12}{what}"));
-        let transport = if options.ws { "WebSocket" } else { "SSE" };
+        let mut transport = if options.ws { "WebSocket" } else { "SSE" }.to_owned();
+        if options.http2 {
+            transport.push_str(&format!(" over HTTP/2 ({} a connection)", options.streams));
+        }
+        if crowd.target.subscribe.tls.is_some() {
+            transport.push_str(" in TLS");
+        }
         row(
             "load",
             format!(
-                "{} {transport} subscribers, {} topic(s), {} publisher(s), {} B, {}",
+                "{} subscribers by {transport}, {} topic(s), {} publisher(s), {} B, {}",
                 options.connections,
                 options.topics,
                 options.publishers,

@@ -5,8 +5,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use anyhow::{Context, bail};
 
 use super::framing::client_frame;
+use super::http2::Request;
+use super::io::Tls;
 use super::options::{Bench, Preset};
 use super::payload::{MARKER, Marker};
+use super::subscriber::Transport;
 
 /// The key of every handshake, and the answer that RFC 6455 prescribes for it.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -15,7 +18,9 @@ pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// Where to subscribe and to publish, and with what words.
 #[derive(Debug)]
 pub(crate) struct Target {
-    pub(crate) ws: bool,
+    pub(crate) transport: Transport,
+    /// Subscribers on a connection.
+    pub(crate) streams: u32,
     pub(crate) subscribe: Place,
     pub(crate) publish: Place,
     publish_body: String,
@@ -34,6 +39,7 @@ pub(crate) struct Target {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) address: SocketAddr,
+    pub(crate) tls: Option<Tls>,
     host: String,
     path: String,
 }
@@ -57,14 +63,19 @@ impl Target {
             (Preset::Mercure, true) => bail!("Mercure has no WebSocket; leave out --ws"),
         };
         let base = options.hub_url.url.trim_end_matches('/');
-        let place = |given: &Option<String>, path: &str| {
+        let place = |given: &Option<String>, path: &str, protocol: &str| {
             let url = given.clone().unwrap_or_else(|| format!("{base}{path}"));
-            Place::parse(&url, options.yes_remote).with_context(|| format!("the URL {url}"))
+            Place::parse(&url, options, protocol).with_context(|| format!("the URL {url}"))
         };
+        let protocol = if options.http2 { "h2" } else { "http/1.1" };
         let mut target = Self {
-            ws: options.ws,
-            subscribe: place(&options.subscribe_url, subscribe)?,
-            publish: place(&options.publish_url, publish)?,
+            transport: Transport {
+                ws: options.ws,
+                http2: options.http2,
+            },
+            streams: if options.http2 { options.streams } else { 1 },
+            subscribe: place(&options.subscribe_url, subscribe, protocol)?,
+            publish: place(&options.publish_url, publish, "http/1.1")?,
             publish_body: options
                 .publish_body
                 .clone()
@@ -114,7 +125,7 @@ impl Target {
     pub(crate) fn subscribe_request(&self, topic: u32, after: Option<&str>) -> Vec<u8> {
         let path = self.fill(&self.subscribe.path, topic, after);
         let mut head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.subscribe.host);
-        if self.ws {
+        if self.transport.ws {
             head.push_str("Connection: Upgrade\r\nUpgrade: websocket\r\n");
             head.push_str("Sec-WebSocket-Version: 13\r\n");
             head.push_str(&format!("Sec-WebSocket-Key: {KEY}\r\n"));
@@ -126,6 +137,38 @@ impl Target {
         }
         end_head(&mut head, &self.subscribe_headers);
         head.into_bytes()
+    }
+
+    /// The same over HTTP/2 (RFC 8441 for WebSocket), and what the stream writes next.
+    pub(crate) fn http2_request(&self, topic: u32, after: Option<&str>) -> Request {
+        let scheme = if self.subscribe.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let path = self.fill(&self.subscribe.path, topic, after);
+        let mut fields = Vec::new();
+        let mut put = |name: &str, value: &str| fields.push((name.to_owned(), value.to_owned()));
+        put(":method", if self.transport.ws { "CONNECT" } else { "GET" });
+        put(":scheme", scheme);
+        put(":path", &path);
+        put(":authority", &self.subscribe.host);
+        if self.transport.ws {
+            put(":protocol", "websocket");
+            put("sec-websocket-version", "13");
+        } else {
+            put("accept", "text/event-stream");
+            if let Some(after) = after {
+                put("last-event-id", after);
+            }
+        }
+        for header in &self.subscribe_headers {
+            if let Some((name, value)) = header.split_once(':') {
+                put(&name.to_ascii_lowercase(), value.trim());
+            }
+        }
+        let first = self.first_messages(topic, after);
+        Request { fields, first }
     }
 
     /// What a WebSocket subscriber writes once it is upgraded.
@@ -183,14 +226,14 @@ impl PublishRequest {
 }
 
 impl Place {
-    fn parse(url: &str, remote: bool) -> anyhow::Result<Self> {
-        if url.starts_with("https://") || url.starts_with("wss://") {
-            bail!("TLS is not spoken here; measure the hub's plain port");
-        }
-        let rest = url
-            .strip_prefix("http://")
-            .or_else(|| url.strip_prefix("ws://"))
-            .context("want http://HOST:PORT/PATH")?;
+    fn parse(url: &str, options: &Bench, protocol: &str) -> anyhow::Result<Self> {
+        let secure = ["https://", "wss://"];
+        let secure = secure.iter().find_map(|scheme| url.strip_prefix(scheme));
+        let plain = ["http://", "ws://"];
+        let plain = plain.iter().find_map(|scheme| url.strip_prefix(scheme));
+        let rest = secure
+            .or(plain)
+            .context("want http://HOST:PORT/PATH or https://HOST:PORT/PATH")?;
         if rest.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
             bail!("a space or control character in a URL; write it in per cent");
         }
@@ -204,14 +247,14 @@ impl Place {
         let named = if port {
             host.to_owned()
         } else {
-            format!("{host}:80")
+            format!("{host}:{}", if secure.is_some() { 443 } else { 80 })
         };
         let address = named
             .to_socket_addrs()
             .with_context(|| format!("looking up {named}"))?
             .next()
             .with_context(|| format!("{named} has no address"))?;
-        if !address.ip().is_loopback() && !remote {
+        if !address.ip().is_loopback() && !options.yes_remote {
             bail!(
                 "{} is not on this machine; load belongs only on servers that are yours, and then: \
                  --yes-remote",
@@ -219,8 +262,18 @@ impl Place {
             );
         }
         let slash = if path.starts_with('/') { "" } else { "/" };
+        let tls = match (secure, &options.ca) {
+            (None, _) => None,
+            (Some(_), Some(ca)) => {
+                let (name, _) = named.rsplit_once(':').unwrap_or((host, ""));
+                let name = name.trim_start_matches('[').trim_end_matches(']');
+                Some(Tls::new(ca, name, protocol)?)
+            }
+            (Some(_), None) => bail!("TLS wants --ca FILE, the certificates to trust, in PEM"),
+        };
         Ok(Self {
             address,
+            tls,
             host: host.to_owned(),
             path: format!("{slash}{path}"),
         })
@@ -296,6 +349,38 @@ mod tests {
     }
 
     #[test]
+    fn over_http2_the_same_is_asked_in_fields() {
+        let fields = |target: &Target| -> Vec<String> {
+            let request = target.http2_request(3, Some("e-7"));
+            let fields = request.fields.into_iter();
+            fields
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect()
+        };
+        let sse = target(&["--http2", "--subscribe-header", "X-Who: me"]).unwrap();
+        assert_eq!(sse.streams, 100);
+        assert_eq!(
+            fields(&sse),
+            [
+                ":method=GET",
+                ":scheme=http",
+                ":path=/events?topic=bench-00ab-3",
+                ":authority=127.0.0.1:8080",
+                "accept=text/event-stream",
+                "last-event-id=e-7",
+                "x-who=me",
+            ]
+        );
+        let ws = target(&["--http2", "--ws"]).unwrap();
+        assert_eq!(fields(&ws)[0], ":method=CONNECT");
+        assert_eq!(
+            fields(&ws)[4..6],
+            [":protocol=websocket", "sec-websocket-version=13"]
+        );
+        assert_eq!(ws.http2_request(3, None).first, ws.first_messages(3, None));
+    }
+
+    #[test]
     fn templates_fill_urls_bodies_and_messages() {
         let target = target(&[
             "--ws",
@@ -321,7 +406,10 @@ mod tests {
         let refused = |arguments: &[&str]| format!("{:#}", target(arguments).unwrap_err());
         assert!(refused(&["--url", "http://192.0.2.1:80"]).contains("--yes-remote"));
         assert!(target(&["--url", "http://192.0.2.1:80", "--yes-remote"]).is_ok());
-        assert!(refused(&["--url", "https://127.0.0.1"]).contains("TLS"));
+        assert!(refused(&["--url", "https://127.0.0.1"]).contains("--ca FILE"));
+        assert!(
+            refused(&["--url", "https://127.0.0.1", "--ca", "/nowhere.pem"]).contains("/nowhere")
+        );
         assert!(refused(&["--url", "127.0.0.1:80"]).contains("http://HOST:PORT"));
         assert!(refused(&["--publish-header", "no header"]).contains("Name: value"));
         assert!(refused(&["--publish-body", "x"]).contains("{data}"));

@@ -72,6 +72,44 @@ fn every_delivery_of_a_closed_loop_is_counted_on_both_transports() {
 }
 
 #[test]
+fn many_subscribers_share_a_connection_of_http2() {
+    let streams = ["--http2", "--streams", "7"];
+    let sse = check_fan_out(&streams, 20);
+    assert_eq!(
+        (&sse["transport"], &sse["http"]),
+        (&"sse".into(), &"2".into())
+    );
+    let stalled = ["--stalled", "10", "--size", "1024"];
+    let report = check_fan_out(&[&streams[..], &stalled].concat(), 18);
+    assert_eq!(report["stalled"], 2);
+    let replay = ["--connections", "10", "--replay", "500"];
+    let report = exact(&[&streams[..], &replay].concat());
+    assert_eq!(report["replay"]["complete"], 10);
+}
+
+#[test]
+fn websockets_go_over_http2_where_the_hub_offers_it_and_the_remedy_is_named_where_not() {
+    let options = ["--http2", "--streams", "7", "--ws"];
+    let crowd = ["--connections", "20", "--messages", "50", "--window", "8"];
+    let hub = Hub::serve(&["--store", "memory", "--ws-over-h2"]);
+    let finished = bench(&hub.url(""), &[&options[..], &crowd].concat());
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    let report: Value = serde_json::from_str(&finished.stdout).expect("it prints an object");
+    assert_eq!(
+        (&report["deliveries"], &report["closed"]),
+        (&1000.into(), &0.into())
+    );
+
+    let hub = Hub::start(MEMORY);
+    let finished = bench(&hub.url(""), &options);
+    assert!(
+        finished.stderr.contains("--ws-over-h2"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
 fn a_fixed_rate_publishes_what_is_due_and_no_more() {
     let report = check_fan_out(&["--rate", "50"], 20);
     assert_eq!(report["published"], 100);

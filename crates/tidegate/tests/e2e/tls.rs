@@ -57,6 +57,30 @@ fn a_hub_with_a_certificate_speaks_both_protocols() {
         );
         while subscriber.line() != format!("data: {version}") {}
     }
+    for version in [&["--ws"][..], &["--http2", "--streams", "7"], &[]] {
+        let url = format!("https://localhost:{port}");
+        let bench = ["bench", "--json", "--url", &url, "--ca", cert];
+        let crowd = ["--connections", "20", "--messages", "50", "--window", "8"];
+        let finished = run(tidegate(&[&bench[..], &crowd, version].concat()));
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        let report: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
+        assert_eq!(
+            (&report["tls"], &report["deliveries"]),
+            (&true.into(), &1000.into())
+        );
+    }
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let stranger = folder.path().join("stranger.pem");
+    std::fs::write(&stranger, other.cert.pem()).unwrap();
+    let url = format!("https://localhost:{port}");
+    let bench = ["bench", "--url", &url, "--ca", stranger.to_str().unwrap()];
+    let refused = run(tidegate(&bench));
+    assert!(
+        refused.stderr.contains("--ca names the certificates"),
+        "{}",
+        refused.stderr
+    );
+
     hub.signal("TERM");
     assert!(hub.wait().0.success());
 }
