@@ -361,6 +361,13 @@ impl Subscriber {
             } => {
                 self.advance(from);
                 attachment.readers.skip_through(from.seq);
+                if !attachment.readers.is_intact() {
+                    // The tail went on while this was waiting, perhaps for a slow client to let it
+                    // be polled. What was evicted may have been handed out already, so nobody could
+                    // tell how much of it is missing.
+                    self.join_again();
+                    return Ok(Bytes::new());
+                }
                 let conflation = matches!(self.policy, Policy::Conflate { .. })
                     .then(|| Box::new(Conflation::new(self.policy.max())));
                 self.phase = Phase::Live(Live {

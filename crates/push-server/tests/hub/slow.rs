@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backpressure::{Lag, Policy};
+use futures::FutureExt as _;
 use http::Request;
 use push_server::PublishError;
 use replay_store::{Append, Topic};
@@ -319,6 +320,54 @@ async fn all_tails_together_are_bounded_and_nothing_is_lost() {
     for stream in &mut streams {
         for _ in 0..20 {
             assert_eq!(stream.next_event().await.0, large);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_is_overtaken_while_it_joins_repeats_nothing_and_counts_right() {
+    let config = configured(|config| {
+        config
+            .offer([Policy::drop_oldest().with_max(bound(100))])
+            .tail(tail(4 * 1024));
+    });
+    let hub = hub_with(config, store(EPOCH, 10_000)).await;
+    let uri = "/events?topic=demo&policy=drop-oldest";
+    let mut stream = Stream::open(&hub, uri, Some(&cursor(0))).await;
+    // Up to where the tail is attached, and no further.
+    while stream.next().now_or_never().is_some() {}
+    tokio::task::yield_now().await;
+    // It reads the first events from the store, and waits for the feed to get there.
+    for n in 0..3 {
+        publish(&hub, "demo", &format!("{n} {DATA}")).await;
+    }
+    let mut next = 0;
+    while let Some(got) = stream.next().now_or_never() {
+        if let Got::Event { id, .. } = got {
+            next += 1;
+            assert_eq!(id, cursor(next));
+        }
+    }
+    assert_eq!(next, 3, "this is about what follows");
+    // Its client takes nothing meanwhile, and the tail goes on without it.
+    for n in 3..EVENTS {
+        publish(&hub, "demo", &format!("{n} {DATA}")).await;
+        tokio::task::yield_now().await;
+    }
+    while next < EVENTS as u64 {
+        if let Got::Event { event, data, id } = stream.next_block().await {
+            match &*event {
+                "$ready" => assert_eq!(id, cursor(next)),
+                "$gap" => {
+                    let gap: serde_json::Value = serde_json::from_str(&data).unwrap();
+                    next += gap["skipped"].as_u64().unwrap();
+                    assert_eq!(id, cursor(next));
+                }
+                _ => {
+                    next += 1;
+                    assert_eq!(id, cursor(next));
+                }
+            }
         }
     }
 }
