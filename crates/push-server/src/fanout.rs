@@ -4,7 +4,8 @@
 //! appended to first, then the watermark moves, then readers are woken: whoever reads the
 //! watermark and then finds its readers empty has seen everything up to it.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -124,11 +125,25 @@ impl Forms {
         self.logs.iter().flatten().any(|log| log.readers() > 0)
     }
 
+    fn readers(&self) -> usize {
+        self.logs.iter().flatten().map(Log::readers).sum()
+    }
+
     fn close(&self) {
         for log in self.logs.iter().flatten() {
             log.close();
         }
     }
+}
+
+/// What is subscribed to.
+#[derive(Debug)]
+pub(crate) struct Subscribed {
+    /// Different topics, and patterns with a wildcard.
+    pub(crate) topics: usize,
+    pub(crate) wildcards: usize,
+    /// Those with the most subscriptions, and how many, the most first.
+    pub(crate) most: Vec<(String, usize)>,
 }
 
 /// An event in the encodings that were asked for, each made once however many patterns match.
@@ -225,6 +240,45 @@ impl Fanout {
     /// Wakes every live reader by closing its log; a reader whose hub goes on joins again.
     pub(crate) fn wake_readers(&self) {
         self.close_all();
+    }
+
+    /// What is subscribed to, with the `most` patterns that have the most subscriptions. Visits every
+    /// pattern, with the feed held up meanwhile.
+    pub(crate) fn subscribed(&self, most: usize) -> Subscribed {
+        let (mut topics, mut wildcards) = (0, 0);
+        let mut order = BinaryHeap::new();
+        // The least of the most is on top, and makes way.
+        let mut rank = |readers: usize, name: &str| {
+            let least = order.peek().map(|Reverse((least, _))| *least);
+            if order.len() < most || least.is_some_and(|least| readers > least) {
+                order.push(Reverse((readers, name.to_owned())));
+                if order.len() > most {
+                    order.pop();
+                }
+            }
+        };
+        let state = self.lock();
+        for (topic, forms) in &state.logs {
+            let readers = forms.readers();
+            if readers > 0 {
+                topics += 1;
+                rank(readers, topic.as_str());
+            }
+        }
+        state.wildcards.for_each_named(|pattern, forms| {
+            let readers = forms.readers();
+            if readers > 0 {
+                wildcards += 1;
+                rank(readers, pattern);
+            }
+        });
+        drop(state);
+        let most = order.into_sorted_vec().into_iter();
+        Subscribed {
+            topics,
+            wildcards,
+            most: most.map(|Reverse((count, name))| (name, count)).collect(),
+        }
     }
 
     pub(crate) fn memory(&self) -> usize {

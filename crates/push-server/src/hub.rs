@@ -18,6 +18,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::config::{Block, HubConfig};
 use crate::fanout::Fanout;
 use crate::form::Form;
+use crate::link::Link;
+use crate::metered::Metered;
+use crate::metrics::Registry;
 use crate::subscriber::Subscriber;
 
 /// How long a subscription may wait to be told which of its topics have ended. Without an answer it
@@ -32,10 +35,14 @@ pub struct Hub {
 
 struct Inner {
     config: HubConfig,
-    store: AnyStore,
+    registry: Arc<Registry>,
+    store: Metered,
+    /// The same, for subscriptions.
+    replay: AnyStore,
     feed: FeedHandle<Fanout>,
     fanout: Fanout,
-    subscribers: AtomicU64,
+    /// Connections, and subscriptions without one, that there were.
+    connections: AtomicU64,
     /// Subscriptions that are open.
     live: AtomicUsize,
     /// When the last subscription ends, once the hub drains.
@@ -73,8 +80,10 @@ impl Hub {
             poll: config.poll,
             page: config.page,
         };
+        let registry = Arc::new(Registry::new());
+        let store = Metered::new(store, Arc::clone(&registry));
         let (feed, task) = Feed::start(
-            store.clone(),
+            store.for_feed(),
             fanout.clone(),
             feed_config,
             tokio::time::sleep,
@@ -84,10 +93,12 @@ impl Hub {
         Ok(Self {
             inner: Arc::new(Inner {
                 config,
+                registry,
+                replay: store.erased(),
                 store,
                 feed,
                 fanout,
-                subscribers: AtomicU64::new(0),
+                connections: AtomicU64::new(0),
                 live: AtomicUsize::new(0),
                 drained_at: OnceLock::new(),
                 idle: Notify::new(),
@@ -247,8 +258,25 @@ impl Hub {
         policy: Policy,
         after: After,
     ) -> Subscriber {
-        let id = self.inner.subscribers.fetch_add(1, Ordering::Relaxed);
+        let id = self.next_connection();
         Subscriber::new(self.clone(), id, selector, form, policy, after)
+    }
+
+    /// As [`subscribe`](Self::subscribe), for a connection.
+    pub(crate) fn subscribe_for(
+        &self,
+        link: &Link,
+        selector: Selector,
+        form: Form,
+        policy: Policy,
+        after: After,
+    ) -> Subscriber {
+        Subscriber::new(self.clone(), link.id(), selector, form, policy, after)
+    }
+
+    /// A number that names a connection in the log.
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.inner.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Ends every subscription at once and without a farewell, as a network failure would, so
@@ -366,8 +394,16 @@ impl Hub {
         &self.inner.config
     }
 
-    pub(crate) fn store(&self) -> &AnyStore {
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.inner.registry
+    }
+
+    pub(crate) fn store(&self) -> &Metered {
         &self.inner.store
+    }
+
+    pub(crate) fn replay(&self) -> &AnyStore {
+        &self.inner.replay
     }
 
     pub(crate) fn feed(&self) -> &FeedHandle<Fanout> {

@@ -29,14 +29,20 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod admin;
 mod batch;
 mod config;
 mod fanout;
 mod form;
 mod http;
 mod hub;
+mod link;
+mod losses;
+mod metered;
+mod metrics;
 mod patterns;
 mod progress;
+mod ready;
 mod serve;
 mod sse;
 mod subscriber;
@@ -47,11 +53,14 @@ mod ws;
 struct Readme;
 
 pub use self::access::Access;
+pub use self::admin::Admin;
 pub use self::config::{Compression, ConfigError, HubConfig, MAX_HEARTBEAT};
 pub use self::form::Form;
 pub use self::http::HubBody;
 pub use self::http::problem::Problem;
 pub use self::hub::{Hub, PublishError};
+pub use self::metrics::Metrics;
+pub use self::ready::NotReady;
 pub use self::serve::{Pages, Server, Tls, TlsError};
 pub use self::sse::{BodyError, EventBody};
 pub use self::subscriber::{Subscriber, SubscriberError};

@@ -152,6 +152,25 @@ impl<V> Patterns<V> {
             .for_each(visit);
     }
 
+    /// Calls `visit` with every pattern and its value.
+    pub(crate) fn for_each_named(&self, mut visit: impl FnMut(&str, &V)) {
+        let mut left = vec![(ROOT, String::new())];
+        while let Some((at, name)) = left.pop() {
+            let node = &self.nodes[at];
+            if let Some(value) = &node.value {
+                visit(&name, value);
+            }
+            for (segment, child) in &node.children {
+                let name = if at == ROOT {
+                    segment.to_string()
+                } else {
+                    format!("{name}/{segment}")
+                };
+                left.push((*child, name));
+            }
+        }
+    }
+
     /// Takes all values out.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = V> + use<V> {
         std::mem::take(self)

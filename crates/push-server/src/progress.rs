@@ -3,13 +3,13 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use crate::link::Peer;
 
 /// A byte stream whose writes fail with [`io::ErrorKind::TimedOut`] once the peer has taken
 /// nothing for `patience` while something was to be written. Policies act on what is not yet in
@@ -18,23 +18,17 @@ pub(crate) struct WriteProgress<IO> {
     io: IO,
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
-    /// The last thing that was to be written is not all written.
-    blocked: Arc<AtomicBool>,
+    peer: Peer,
 }
 
 impl<IO> WriteProgress<IO> {
-    pub(crate) fn new(io: IO, patience: Duration) -> Self {
+    pub(crate) const fn new(io: IO, patience: Duration, peer: Peer) -> Self {
         Self {
             io,
             patience,
             stalled: None,
-            blocked: Arc::default(),
+            peer,
         }
-    }
-
-    /// Tells whether the last thing that was to be written is not all written.
-    pub(crate) fn blocked(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.blocked)
     }
 
     pub(crate) const fn get_ref(&self) -> &IO {
@@ -47,7 +41,7 @@ impl<IO> WriteProgress<IO> {
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if written.is_pending() != self.stalled.is_some() {
-            self.blocked.store(written.is_pending(), Ordering::Relaxed);
+            self.peer.set_blocked(written.is_pending());
         }
         if written.is_ready() {
             self.stalled = None;
@@ -58,7 +52,8 @@ impl<IO> WriteProgress<IO> {
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
         std::task::ready!(stalled.as_mut().poll(cx));
-        tracing::warn!(?patience, "cut a connection that took nothing");
+        self.peer.set_cut();
+        tracing::debug!(?patience, "cut a connection that took nothing");
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -112,11 +107,17 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::metrics::Registry;
+
+    fn anyone() -> Peer {
+        let address = ([127, 0, 0, 1], 1).into();
+        Peer::new(std::sync::Arc::new(Registry::new()), address)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_cut_after_the_patience_and_no_sooner() {
         let (mut peer, io) = tokio::io::duplex(4);
-        let mut io = WriteProgress::new(io, Duration::from_secs(30));
+        let mut io = WriteProgress::new(io, Duration::from_secs(30), anyone());
         let begun = Instant::now();
         let error = io.write_all(b"0123456789").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -129,7 +130,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_a_little_at_a_time_is_kept() {
         let (mut peer, io) = tokio::io::duplex(1);
-        let mut io = WriteProgress::new(io, Duration::from_secs(30));
+        let mut io = WriteProgress::new(io, Duration::from_secs(30), anyone());
         let reader = tokio::spawn(async move {
             let mut taken = Vec::new();
             while taken.len() < 10 {

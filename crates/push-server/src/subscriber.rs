@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
 use backpressure::{Conflated, Conflation, Lag, Policy, ReadError, ShardHandle, Verdict};
 use bytes::{Bytes, BytesMut};
@@ -15,6 +16,8 @@ use crate::batch::Batching;
 use crate::fanout::{Attached, Encoding, Fanout, Seat};
 use crate::form::Form;
 use crate::hub::Hub;
+use crate::losses::Losses;
+use crate::metrics::{Slow, Source, Transport};
 
 /// The most bytes handed out at once, unless one event is larger.
 const MAX_CHUNK: usize = 64 * 1024;
@@ -30,7 +33,7 @@ type Joining = Pin<
 /// page or one chunk, no more.
 pub struct Subscriber {
     hub: Hub,
-    /// Names this subscription in the log.
+    /// Its connection.
     id: u64,
     selector: Selector,
     form: Form,
@@ -55,6 +58,8 @@ pub struct Subscriber {
     batching: Option<Batching>,
     /// Ends the subscription while the hub drains.
     leaving: Option<Pin<Box<Sleep>>>,
+    /// What was dropped, once anything was.
+    losses: Option<Box<Losses>>,
 }
 
 /// When an event stream of exact topics is over.
@@ -124,6 +129,8 @@ pub enum SubscriberError {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
+        let report = self.losses.as_mut().and_then(|losses| losses.take());
+        self.report_losses(report);
         self.hub.count_subscription(-1);
     }
 }
@@ -166,6 +173,7 @@ impl Subscriber {
             scratch: BytesMut::new(),
             batching,
             leaving: None,
+            losses: None,
         }
     }
 
@@ -193,6 +201,17 @@ impl Subscriber {
     #[must_use]
     pub fn selector(&self) -> &Selector {
         &self.selector
+    }
+
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    const fn transport(&self) -> Transport {
+        match self.form {
+            Form::WebSocket => Transport::WebSocket,
+            Form::SseRaw | Form::SseJson => Transport::Sse,
+        }
     }
 
     /// The position up to which everything was handed out, once the cursor was judged.
@@ -292,6 +311,7 @@ impl Subscriber {
     /// What to write when the connection was silent for a heartbeat: the position, where it moved
     /// although nothing matched, or a sign of life.
     pub fn beat(&mut self) -> Bytes {
+        self.hub.registry().heartbeat(self.transport());
         let mut out = Vec::new();
         let moved = self.idle_position();
         if let Some(at) = moved {
@@ -354,6 +374,7 @@ impl Subscriber {
                     self.position = Some(last.position);
                     self.last_id = self.position;
                 }
+                self.delivered(Source::Store, events.len(), out.len());
             }
             Step::Live {
                 mut attachment,
@@ -416,6 +437,7 @@ impl Subscriber {
                     seq: chunk.last,
                 });
                 self.last_id = self.position;
+                self.delivered(Source::Tail, chunk.events, chunk.bytes.len());
                 return Poll::Ready(Ok(chunk.bytes));
             }
             Ok(None) => {
@@ -425,7 +447,7 @@ impl Subscriber {
             Err(ReadError::Evicted) => match self.policy.judge_evicted() {
                 Verdict::Disconnect => return Poll::Ready(Err(self.too_slow(lag))),
                 Verdict::Jump => return Poll::Ready(Ok(self.jump(watermark))),
-                _ => {}
+                _ => self.hub.registry().tail_fall(),
             },
             Err(ReadError::Closed) => {}
         }
@@ -460,6 +482,10 @@ impl Subscriber {
                 let seq = chunk.last;
                 self.advance(Position { epoch, seq });
                 self.last_id = self.position;
+                self.delivered(Source::Tail, chunk.events, chunk.bytes.len());
+                if chunk.superseded > 0 {
+                    self.hub.registry().superseded(chunk.superseded);
+                }
                 out = chunk.bytes;
             }
             Some(Conflated::Gap(skipped)) => {
@@ -513,18 +539,23 @@ impl Subscriber {
         self.join(self.position.map_or(self.after, After::Position));
     }
 
+    #[cold]
     fn too_slow(&self, lag: Lag) -> SubscriberError {
+        let policy = self.policy.as_str();
         tracing::warn!(
-            subscriber = self.id,
-            policy = self.policy.as_str(),
+            connection = self.id,
+            policy,
             events = lag.events,
             bytes = lag.bytes,
-            "ended: too far behind"
+            "ended a subscription that is too far behind"
         );
+        self.hub.registry().too_slow(&self.policy);
+        self.note_slow(0);
         SubscriberError::TooSlow
     }
 
     /// Drops what is oldest, under the policy `drop-oldest`, and says so.
+    #[cold]
     fn jump(&mut self, watermark: Position) -> Bytes {
         let Phase::Live(live) = &mut self.phase else {
             return Bytes::new();
@@ -536,13 +567,11 @@ impl Subscriber {
     }
 
     /// A gap of what the policy dropped.
+    #[cold]
     fn lagged(&mut self, continue_at: Position, skipped: u64) -> Bytes {
-        tracing::warn!(
-            subscriber = self.id,
-            policy = self.policy.as_str(),
-            skipped,
-            "dropped the oldest events of a slow subscriber"
-        );
+        self.hub.registry().skipped(&self.policy, skipped);
+        let report = self.losses.get_or_insert_default().add(skipped);
+        self.report_losses(report);
         let gap = Gap {
             reason: GapReason::Lagged,
             after: self.position,
@@ -554,7 +583,38 @@ impl Subscriber {
         out.into()
     }
 
+    fn report_losses(&self, report: Option<(u64, u64)>) {
+        let Some((skipped, gaps)) = report else {
+            return;
+        };
+        tracing::warn!(
+            connection = self.id,
+            policy = self.policy.as_str(),
+            skipped,
+            gaps,
+            "dropped the oldest events of a slow subscriber"
+        );
+        self.note_slow(skipped);
+    }
+
+    fn note_slow(&self, skipped: u64) {
+        self.hub.registry().note_slow(Slow {
+            at: SystemTime::now(),
+            connection: self.id,
+            policy: self.policy.as_str(),
+            skipped,
+        });
+    }
+
+    fn delivered(&self, source: Source, events: usize, bytes: usize) {
+        let transport = self.transport();
+        self.hub
+            .registry()
+            .delivered(transport, source, events, bytes);
+    }
+
     fn write_gap(&mut self, gap: &Gap, skipped: Option<u64>, out: &mut Vec<u8>) {
+        self.hub.registry().gap(gap);
         self.form.gap(gap, skipped, out);
         self.position = Some(gap.continue_at);
         self.last_id = self.position;
@@ -578,7 +638,7 @@ impl futures::Stream for Subscriber {
 
 fn join(hub: &Hub, selector: &Selector, seat: Seat, after: After) -> Joining {
     next_step(Join::new(
-        hub.store().clone(),
+        hub.replay().clone(),
         hub.feed().clone(),
         selector.clone(),
         seat,

@@ -20,6 +20,8 @@ use super::problem::Problem;
 use super::{HubBody, json_response, query};
 use crate::form::Form;
 use crate::hub::{ASKING, Hub};
+use crate::link::Link;
+use crate::metrics::Transport;
 use crate::sse::{self, EventBody};
 
 /// How long the body of a publish may take to arrive.
@@ -49,10 +51,15 @@ pub(super) async fn subscribe<B>(
     if *request.method() == Method::HEAD {
         return Ok(sse::response(HubBody::headless()));
     }
-    let subscriber = hub
-        .subscribe(wish.selector, wish.form, wish.policy, wish.after)
-        .with_ended(ended);
-    Ok(EventBody::new(subscriber).into_response())
+    let link = Link::of_request(hub, Transport::Sse, request);
+    let Wish {
+        selector,
+        form,
+        policy,
+        after,
+    } = wish;
+    let subscriber = hub.subscribe_for(&link, selector, form, policy, after);
+    Ok(EventBody::of(link, subscriber.with_ended(ended)).into_response())
 }
 
 /// Is there nothing for this subscription, not even a gap? Asked after it was found that all its

@@ -110,6 +110,7 @@ impl Hub {
             Ok(response) => response,
             Err(problem) => {
                 tracing::debug!(code = problem.code(), "refused a request");
+                self.registry().refused(&problem);
                 problem.into_response()
             }
         }

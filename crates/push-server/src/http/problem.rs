@@ -164,6 +164,43 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Every [code](Self::code) that there is.
+    pub(crate) const CODES: [&str; 33] = [
+        "batch_invalid",
+        "batch_too_large",
+        "body_incomplete",
+        "body_timeout",
+        "encoding_invalid",
+        "event_type_invalid",
+        "event_type_reserved",
+        "format_invalid",
+        "host_forbidden",
+        "key_invalid",
+        "key_reused",
+        "limit_invalid",
+        "method_not_allowed",
+        "not_found",
+        "not_supported",
+        "not_text",
+        "origin_forbidden",
+        "outcome_unknown",
+        "parameter_unknown",
+        "policy_invalid",
+        "query_invalid",
+        "shutting_down",
+        "store_unavailable",
+        "subscribers_behind",
+        "too_large",
+        "too_many_events",
+        "too_many_topics",
+        "topic_ended",
+        "topic_invalid",
+        "topic_missing",
+        "topics_invalid",
+        "upgrade_invalid",
+        "upgrade_required",
+    ];
+
     /// The stable name of this refusal, for programs.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -340,5 +377,19 @@ impl Problem {
             | StoreError::Exhausted
             | StoreError::Closed => Self::StoreUnavailable,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_in_the_list() {
+        let map = include_str!("problem.rs").split("StatusCode::");
+        let codes = map.filter_map(|it| it.split_once(", \"")?.1.split_once("\")"));
+        let mut codes: Vec<_> = codes.map(|(code, _)| code).collect();
+        codes.sort_unstable();
+        assert_eq!(codes, Problem::CODES);
     }
 }

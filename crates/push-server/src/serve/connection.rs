@@ -7,7 +7,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -31,6 +30,7 @@ use super::tls::Tls;
 use super::{CONNECTION_BUFFER, Pages, answer};
 use crate::http::HubBody;
 use crate::hub::Hub;
+use crate::link::Peer;
 use crate::progress::WriteProgress;
 
 /// How long a client may take to send a request head.
@@ -50,6 +50,7 @@ type Taken = Arc<Mutex<Option<Response<HubBody>>>>;
 #[derive(Clone)]
 pub(super) struct Context {
     pub(super) hub: Hub,
+    pub(super) peer: Peer,
     pub(super) pages: Option<Arc<Pages>>,
     /// WebSocket over HTTP/2 is offered.
     pub(super) extended_connect: bool,
@@ -81,6 +82,7 @@ pub(super) async fn plain(stream: TcpStream, context: Context, shards: Option<Sh
 
 /// Serves one connection over TLS, with the protocol that was agreed on.
 pub(super) async fn encrypted(stream: TcpStream, context: Context, tls: Tls) {
+    let registry = Arc::clone(context.hub.registry());
     let mut closed = context.closed.clone();
     let accepted = tokio::select! {
         accepted = timeout(HEAD_TIMEOUT, tls.acceptor.accept(stream)) => accepted,
@@ -93,8 +95,14 @@ pub(super) async fn encrypted(stream: TcpStream, context: Context, tls: Tls) {
         Ok(Ok(stream)) => {
             http1(stream, context, false).await;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-        Err(_) => tracing::debug!("a TLS handshake took too long"),
+        Ok(Err(error)) => {
+            registry.tls_failure();
+            tracing::debug!(%error, "a TLS handshake failed");
+        }
+        Err(_) => {
+            registry.tls_failure();
+            tracing::debug!("a TLS handshake took too long");
+        }
     }
 }
 
@@ -120,14 +128,16 @@ where
 {
     let Context {
         hub,
+        peer,
         pages,
         extended_connect,
         mut closed,
     } = context;
     let interval = hub.config().heartbeat;
-    let io = TokioIo::new(WriteProgress::new(stream, interval * 2));
+    let io = TokioIo::new(WriteProgress::new(stream, interval * 2, peer.clone()));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (hub, pages) = (hub.clone(), pages.clone());
+        introduce(&peer, &mut request);
         async move {
             name_host(&mut request);
             Ok::<_, Infallible>(answer(&hub, pages.as_deref(), request).await)
@@ -158,6 +168,13 @@ where
     }
 }
 
+/// Tells whoever answers a request from whom it is, if that opens a connection in our sense.
+fn introduce(peer: &Peer, request: &mut Request<Incoming>) {
+    if matches!(*request.method(), Method::GET | Method::CONNECT) {
+        request.extensions_mut().insert(peer.clone());
+    }
+}
+
 /// HTTP/2 says `:authority` where HTTP/1 says `Host`.
 fn name_host(request: &mut Request<Incoming>) {
     let authority = request.uri().authority().map(|it| it.as_str());
@@ -180,17 +197,18 @@ where
 {
     let Context {
         hub,
+        peer,
         pages,
         mut closed,
         ..
     } = context;
     let patience = hub.config().heartbeat * 2;
-    let io = WriteProgress::new(stream, patience);
-    let blocked = io.blocked();
+    let io = WriteProgress::new(stream, patience, peer.clone());
     let taken = Taken::default();
     let service = {
-        let taken = Arc::clone(&taken);
-        service_fn(move |request| {
+        let (taken, peer) = (Arc::clone(&taken), peer.clone());
+        service_fn(move |mut request| {
+            introduce(&peer, &mut request);
             let (hub, pages, taken) = (hub.clone(), pages.clone(), Arc::clone(&taken));
             async move {
                 let plain = fast && is_plain(&request);
@@ -220,7 +238,7 @@ where
             }
             let polled = Pin::new(&mut connection).poll(cx);
             // An earlier response may wait in hyper's buffer for a client that is slow.
-            if polled.is_pending() && lock(&taken).is_some() && !blocked.load(Ordering::Relaxed) {
+            if polled.is_pending() && lock(&taken).is_some() && !peer.is_blocked() {
                 return Poll::Ready(Ok(()));
             }
             polled

@@ -22,6 +22,7 @@ use self::shard::Shards;
 pub use self::tls::{Tls, TlsError};
 use crate::http::HubBody;
 use crate::hub::Hub;
+use crate::link::Peer;
 
 /// How long connections have to end once the hub closes; what is left then is cut.
 const GRACE: Duration = Duration::from_secs(5);
@@ -115,11 +116,13 @@ impl Server {
         let mut workers = JoinSet::new();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = self.fast.then(|| Shards::start(cores, &mut workers));
-        let context = Context {
+        let (pages, extended_connect) = (self.pages, self.extended_connect);
+        let context = |peer| Context {
             hub: self.hub.clone(),
-            pages: self.pages,
-            extended_connect: self.extended_connect,
-            closed,
+            peer,
+            pages: pages.clone(),
+            extended_connect,
+            closed: closed.clone(),
         };
         let hub = self.hub.clone();
         let drained = async {
@@ -132,9 +135,10 @@ impl Server {
                 // Whom the kernel has let in already is told when to come back, too.
                 biased;
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
+                    Ok((stream, address)) => {
                         prepare(&stream);
-                        let context = context.clone();
+                        let peer = Peer::new(Arc::clone(hub.registry()), address);
+                        let context = context(peer);
                         match &self.tls {
                             Some(tls) => {
                                 let tls = tls.clone();
@@ -146,16 +150,15 @@ impl Server {
                             }
                         };
                     }
-                    Err(error) => wait_after(&error).await,
+                    Err(error) => wait_after(&error, &hub).await,
                 },
                 () = &mut drained => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
             }
         }
-        drop((listener, context));
-        self.hub.close();
-        drop(closing);
-        let hub = self.hub;
+        drop(listener);
+        hub.close();
+        drop((closing, closed));
         let all_ended = async {
             while connections.join_next().await.is_some() {}
             hub.ended().await;
@@ -204,12 +207,13 @@ fn set_notsent_lowat(_socket: &socket2::Socket) -> io::Result<()> {
 }
 
 /// A client that left while it waited costs nothing; running out of descriptors must not spin.
-async fn wait_after(error: &io::Error) {
+async fn wait_after(error: &io::Error, hub: &Hub) {
     let left = matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     );
     if !left {
+        hub.registry().accept_failure();
         tracing::warn!(%error, "cannot accept connections; trying again in 100 ms");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

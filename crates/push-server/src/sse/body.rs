@@ -13,6 +13,8 @@ use session_proto::{Beat, Heartbeat};
 use tokio::time::{Instant, Sleep};
 
 use crate::http::HubBody;
+use crate::link::Link;
+use crate::metrics::{Closed, Transport, Via};
 use crate::subscriber::{Subscriber, SubscriberError};
 
 /// An event stream that never ends by itself: what the subscription hands out, and a heartbeat
@@ -27,6 +29,7 @@ use crate::subscriber::{Subscriber, SubscriberError};
 /// at all is left to the transport: [`Server`](crate::Server) does so.
 pub struct EventBody {
     subscriber: Subscriber,
+    link: Link,
     heartbeat: Heartbeat,
     started: Instant,
     timer: Pin<Box<Sleep>>,
@@ -62,12 +65,20 @@ impl EventBody {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn new(subscriber: Subscriber) -> Self {
+        let (hub, id) = (subscriber.hub(), subscriber.id());
+        let link = Link::new(hub, id, Transport::Sse, Via::Other, None);
+        Self::of(link, subscriber)
+    }
+
+    /// As [`new`](Self::new), for a connection that is known.
+    pub(crate) fn of(link: Link, subscriber: Subscriber) -> Self {
         let hub = subscriber.hub();
         let (heartbeat, retry_ms) = (hub.heartbeat(None), hub.retry_ms());
         let mut preamble = Vec::new();
         subscriber.form().preamble(retry_ms, &mut preamble);
         Self {
             subscriber,
+            link,
             timer: Box::pin(tokio::time::sleep(Duration::MAX)),
             heartbeat,
             started: Instant::now(),
@@ -84,8 +95,9 @@ impl EventBody {
         super::response(HubBody::events(self))
     }
 
-    /// See [`Subscriber::set_shard`].
+    /// The stream has a socket of its own, and this worker wakes it; see [`Subscriber::set_shard`].
     pub(crate) fn set_shard(&mut self, shard: ShardHandle) {
+        self.link.on_own_socket();
         self.subscriber.set_shard(shard);
     }
 
@@ -95,8 +107,9 @@ impl EventBody {
     }
 
     /// A last block: when to come back.
-    fn farewell(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn farewell(&mut self, reason: Closed) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.done = true;
+        self.link.end(reason);
         let farewell = self.subscriber.farewell(self.retry_ms);
         self.sent(farewell)
     }
@@ -134,16 +147,22 @@ impl http_body::Body for EventBody {
             return Poll::Ready(None);
         }
         if let Some(preamble) = self.preamble.take() {
+            self.link.begin();
             return self.sent(preamble);
         }
         match self.subscriber.poll_next(cx) {
             Poll::Ready(Some(Ok(bytes))) => self.sent(bytes),
             Poll::Ready(Some(Err(SubscriberError::Dropped))) => {
                 self.done = true;
+                self.link.end(Closed::Dropped);
                 Poll::Ready(Some(Err(BodyError::Dropped)))
             }
             // The status was sent long ago; a native EventSource comes back after any end.
-            Poll::Ready(Some(Err(_)) | None) => self.farewell(),
+            Poll::Ready(Some(Err(error))) => self.farewell(Closed::from(&error)),
+            Poll::Ready(None) => {
+                let reason = self.link.reason_of_end();
+                self.farewell(reason)
+            }
             Poll::Pending => {
                 std::task::ready!(self.poll_heartbeat(cx));
                 let bytes = self.subscriber.beat();

@@ -14,6 +14,8 @@ pub use self::session::websocket;
 use crate::http::HubBody;
 use crate::http::problem::Problem;
 use crate::hub::Hub;
+use crate::link::Link;
+use crate::metrics::Transport;
 
 /// Answers a WebSocket handshake and leaves the session to a task of its own.
 pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<HubBody>, Problem> {
@@ -66,11 +68,12 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
             .insert(SEC_WEBSOCKET_EXTENSIONS, value);
         Some(agreed)
     });
+    let link = Link::of_request(hub, Transport::WebSocket, &request);
     let (hub, guard) = (hub.clone(), hub.session());
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgraded.await {
-            Ok(io) => websocket(hub, TokioIo::new(io), deflate).await,
+            Ok(io) => session::run(hub, link, TokioIo::new(io), deflate).await,
             Err(error) => tracing::debug!(%error, "the client left during the upgrade"),
         }
         drop(guard);

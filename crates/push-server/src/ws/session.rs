@@ -26,6 +26,8 @@ use crate::form::{Form, frame};
 use crate::http::events::{parse_policy, publish_text};
 use crate::http::problem::Problem;
 use crate::hub::Hub;
+use crate::link::Link;
+use crate::metrics::{Closed, Transport, Via};
 use crate::subscriber::{Subscriber, SubscriberError};
 use crate::ws::append;
 
@@ -55,15 +57,32 @@ pub async fn websocket<IO>(hub: Hub, io: IO, deflate: Option<DeflateParams>)
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let mut session = Session::new(hub, deflate);
-    match session.run(io).await {
-        Ok(()) => tracing::debug!("a WebSocket session ended"),
-        Err(error) => tracing::debug!(%error, "a WebSocket session was cut"),
+    let link = Link::new(
+        &hub,
+        hub.next_connection(),
+        Transport::WebSocket,
+        Via::Other,
+        None,
+    );
+    run(hub, link, io, deflate).await;
+}
+
+/// As [`websocket`], for a connection that is known.
+pub(crate) async fn run<IO>(hub: Hub, mut link: Link, io: IO, deflate: Option<DeflateParams>)
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    link.begin();
+    let mut session = Session::new(hub, link, deflate);
+    if let Err(error) = session.run(io).await {
+        let connection = session.link.id();
+        tracing::debug!(connection, %error, "a WebSocket session was cut");
     }
 }
 
 struct Session {
     hub: Hub,
+    link: Link,
     connection: Connection<Server>,
     assembler: Assembler,
     /// What answers may be compressed with.
@@ -89,7 +108,7 @@ enum Wake {
 }
 
 impl Session {
-    fn new(hub: Hub, deflate: Option<DeflateParams>) -> Self {
+    fn new(hub: Hub, link: Link, deflate: Option<DeflateParams>) -> Self {
         let interval = hub.config().heartbeat;
         let limit = hub.config().max_message_bytes;
         let mut config = ws_proto::Config::default();
@@ -112,6 +131,7 @@ impl Session {
             out: Vec::new(),
             closing: hub.closing(),
             hub,
+            link,
         }
     }
 
@@ -129,7 +149,7 @@ impl Session {
             self.connection.poll_transmit(&mut self.out);
             if !self.out.is_empty() {
                 let out = std::mem::take(&mut self.out);
-                write(&mut writer, &out, patience).await?;
+                self.write(&mut writer, &out, patience).await?;
             }
             if self.connection.closed().is_some() {
                 return linger(&mut reader, &mut writer).await;
@@ -147,9 +167,14 @@ impl Session {
                 // Nothing may follow a Close frame.
                 Wake::Published(_) if self.connection.is_closing() => {}
                 Wake::Published(answer) => self.out.extend(answer.unwrap_or_default()),
-                Wake::Subscribed(Some(Ok(bytes))) => write(&mut writer, &bytes, patience).await?,
+                Wake::Subscribed(Some(Ok(bytes))) => {
+                    self.write(&mut writer, &bytes, patience).await?;
+                }
                 Wake::Subscribed(end) => {
                     self.subscriber = None;
+                    if let Some(Err(error)) = &end {
+                        self.link.end(Closed::from(error));
+                    }
                     match end {
                         Some(Err(SubscriberError::Dropped)) => {
                             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -194,6 +219,21 @@ impl Session {
         }
     }
 
+    async fn write(
+        &mut self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        bytes: &[u8],
+        patience: Duration,
+    ) -> io::Result<()> {
+        let written = write(writer, bytes, patience).await;
+        if let Err(error) = &written
+            && error.kind() == io::ErrorKind::TimedOut
+        {
+            self.link.end(Closed::Stalled);
+        }
+        written
+    }
+
     fn handle_timeout(&mut self) -> io::Result<()> {
         let now = self.now();
         self.connection.handle_timeout(now);
@@ -206,7 +246,10 @@ impl Session {
                 let _closing = self.connection.ping(b"");
                 Ok(())
             }
-            Some(Beat::Dead) => Err(io::ErrorKind::TimedOut.into()),
+            Some(Beat::Dead) => {
+                self.link.end(Closed::Silent);
+                Err(io::ErrorKind::TimedOut.into())
+            }
             None => Ok(()),
         }
     }
@@ -234,13 +277,17 @@ impl Session {
                 // The connection answers pings and closes, and has queued the close frame for a
                 // violation.
                 Ok(_) => {}
-                Err(violation) => tracing::debug!(%violation, "the client broke the protocol"),
+                Err(violation) => {
+                    self.link.end(Closed::Protocol);
+                    tracing::debug!(%violation, "the client broke the protocol");
+                }
             }
         }
         for text in texts {
             self.handle(&text);
         }
         if let Some((code, reason)) = refused {
+            self.link.end(Closed::Protocol);
             self.close(code, reason);
         }
     }
@@ -249,6 +296,7 @@ impl Session {
         if self.connection.is_closing() {
             return;
         }
+        self.link.end(self.link.reason_of_end());
         let retry_ms = self.hub.retry_ms();
         frame(&ServerMessage::Drain { retry_ms }, &mut self.out);
         self.close(CloseCode::SERVICE_RESTART, &retry_ms.to_string());
@@ -282,7 +330,10 @@ impl Session {
                         None => self.hub.config().policy,
                     };
                     let after = after.map_or(After::Latest, |id| After::parse(id.as_bytes()));
-                    Ok(self.hub.subscribe(selector, Form::WebSocket, policy, after))
+                    let form = Form::WebSocket;
+                    Ok(self
+                        .hub
+                        .subscribe_for(&self.link, selector, form, policy, after))
                 });
                 match result {
                     Ok(subscriber) => self.subscriber = Some(subscriber),
@@ -358,11 +409,14 @@ impl Session {
                     id: appended.position.to_string().into(),
                     duplicate: appended.duplicate,
                 },
-                Err(problem) => ServerMessage::Error {
-                    reference,
-                    code: problem.code().into(),
-                    detail: problem.to_string().into(),
-                },
+                Err(problem) => {
+                    hub.registry().refused(&problem);
+                    ServerMessage::Error {
+                        reference,
+                        code: problem.code().into(),
+                        detail: problem.to_string().into(),
+                    }
+                }
             };
             let mut out = Vec::new();
             frame(&answer, &mut out);
@@ -371,6 +425,7 @@ impl Session {
     }
 
     fn problem(&mut self, reference: Option<&str>, problem: &Problem) {
+        self.hub.registry().refused(problem);
         self.error(reference, problem.code(), &problem.to_string());
     }
 
@@ -428,7 +483,6 @@ async fn write(
             Ok(Ok(written)) => bytes = &bytes[written..],
             Ok(Err(error)) => return Err(error),
             Err(_) => {
-                tracing::warn!("cut a WebSocket session that took nothing for two heartbeats");
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }

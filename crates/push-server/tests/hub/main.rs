@@ -6,6 +6,7 @@ mod compression;
 mod ends;
 mod heartbeat;
 mod log;
+mod metrics;
 mod publish;
 mod purge;
 mod resume;
