@@ -16,7 +16,6 @@ mod loom;
 mod report;
 mod sources;
 mod spec;
-mod table;
 mod test;
 mod tidy;
 mod tools;

@@ -23,6 +23,9 @@ pub(crate) const KOSOKU: &str = "kosoku==0.1.0";
 /// The hubs of Node.js in `cargo xtask bench compare`.
 pub(crate) const NODE_HUBS: &str = "better-sse@0.16.1 socket.io@4.8.4 ws@8.23.0";
 
+/// A hub of crates.io.
+pub(crate) const DURABLE_STREAMS: (&str, &str) = ("durable-streams", "0.1.5");
+
 /// Where Debian puts nchan.
 const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
@@ -124,6 +127,26 @@ pub(crate) fn install_nchan(workspace: &Workspace) -> Result<PathBuf> {
     let test = format!("command -v nginx && test -e {NCHAN}");
     install_system(workspace, &[(&test, "nginx-light libnginx-mod-nchan")])?;
     Ok(NCHAN.into())
+}
+
+/// Installs the server of durable-streams and says where it is.
+///
+/// # Errors
+///
+/// When it cannot be built.
+pub(crate) fn install_durable_streams(workspace: &Workspace) -> Result<PathBuf> {
+    let root = workspace.target.join("tools/durable-streams");
+    let (name, version) = DURABLE_STREAMS;
+    once(&root, &format!("{name} {version}"), || {
+        let install = format!("install --quiet --locked {name}@{version}");
+        let mut cargo = workspace.cargo(&install);
+        run(cargo
+            .arg("--root")
+            .arg(&root)
+            .arg("--target-dir")
+            .arg(root.join("build")))
+    })?;
+    Ok(root.join("bin/durable-streams-server"))
 }
 
 /// Fills a virtual environment with exactly the `packages`, separated by spaces.

@@ -294,9 +294,14 @@ impl Crowd {
         };
         self.published[place] += 1;
         self.expected += u64::from(self.live[place]);
-        let request = &self.requests[place];
-        let sent = self.publishers[publisher]
-            .send(self.poll.registry(), |out| request.write(&marker, out));
+        let requests = std::mem::take(&mut self.requests);
+        self.send(publisher, |out| requests[place].write(&marker, out));
+        self.requests = requests;
+    }
+
+    /// Sends what `write` puts into the buffer by `publisher`, which is free.
+    pub(crate) fn send(&mut self, publisher: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let sent = self.publishers[publisher].send(self.poll.registry(), write);
         if let Err(answer) = sent {
             self.answered(answer);
         }

@@ -37,6 +37,29 @@ pub(crate) struct Stage {
 }
 
 impl Crowd {
+    /// Makes the topics, at hubs that want that.
+    ///
+    /// # Errors
+    ///
+    /// When one is refused.
+    pub(crate) fn create(&mut self) -> anyhow::Result<()> {
+        for topic in 0..self.published.len() as u32 {
+            let Some(request) = self.target.create_request(topic) else {
+                return Ok(());
+            };
+            let began = Instant::now();
+            self.send(0, |out| request.clone_into(out));
+            while !self.publishers[0].is_free() && began.elapsed() < PATIENCE {
+                self.turn(Duration::from_millis(100))?;
+            }
+            if let Some(why) = &self.figures.first_failure {
+                bail!("topic {} of {}: {why}", topic + 1, self.published.len());
+            }
+        }
+        self.measure();
+        Ok(())
+    }
+
     /// Publishes until every subscriber has received what was published last: hubs do not say when
     /// a subscription holds.
     ///

@@ -75,6 +75,7 @@ pub(crate) fn run(options: &Bench) -> anyhow::Result<()> {
         progress: Progress::new(),
         report: Report::default(),
     };
+    bench.crowd.create()?;
     let result = match options.replay {
         Some(missed) => bench.replay(missed),
         None => bench.fan_out(),

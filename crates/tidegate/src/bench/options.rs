@@ -84,6 +84,15 @@ pub(crate) struct Bench {
     )]
     pub(crate) publish_url: Option<String>,
 
+    /// Where to make each topic with PUT before anything else, at hubs that want it; `{topic}`.
+    #[arg(
+        long,
+        env = "TIDEGATE_CREATE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub(crate) create_url: Option<String>,
+
     /// Body of a publish; `{data}` stands for the payload, `{topic}` for the topic.
     #[arg(
         long,

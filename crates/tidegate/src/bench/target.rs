@@ -23,6 +23,7 @@ pub(crate) struct Target {
     pub(crate) streams: u32,
     pub(crate) subscribe: Place,
     pub(crate) publish: Place,
+    create: Option<Place>,
     publish_body: String,
     subscribe_headers: Vec<String>,
     publish_headers: Vec<String>,
@@ -76,6 +77,10 @@ impl Target {
             streams: if options.http2 { options.streams } else { 1 },
             subscribe: place(&options.subscribe_url, subscribe, protocol)?,
             publish: place(&options.publish_url, publish, "http/1.1")?,
+            create: match &options.create_url {
+                Some(_) => Some(place(&options.create_url, "", "http/1.1")?),
+                None => None,
+            },
             publish_body: options
                 .publish_body
                 .clone()
@@ -108,6 +113,12 @@ impl Target {
         if options.hub == Preset::Mercure {
             let form = "Content-Type: application/x-www-form-urlencoded";
             target.publish_headers.push(form.to_owned());
+        }
+        let elsewhere = |create: &Place| create.address != target.publish.address;
+        if target.create.as_ref().is_some_and(elsewhere) {
+            bail!(
+                "--create-url and --publish-url name different servers; topics are made by publishers"
+            );
         }
         if !target.publish_body.contains("{data}") {
             bail!("--publish-body has no {{data}}, so nobody would receive the payload");
@@ -179,21 +190,32 @@ impl Target {
             .collect()
     }
 
+    /// What makes a topic, at hubs that want that.
+    pub(crate) fn create_request(&self, topic: u32) -> Option<Vec<u8>> {
+        let place = self.create.as_ref()?;
+        Some(self.publisher_head("PUT", place, topic, 0).into_bytes())
+    }
+
+    fn publisher_head(&self, method: &str, place: &Place, topic: u32, length: usize) -> String {
+        let path = self.fill(&place.path, topic, None);
+        let host = &place.host;
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n");
+        let typed = |header: &String| header.to_ascii_lowercase().starts_with("content-type:");
+        if !self.publish_headers.iter().any(typed) {
+            head.push_str("Content-Type: text/plain\r\n");
+        }
+        end_head(&mut head, &self.publish_headers);
+        head
+    }
+
     /// What publishes to a topic.
     pub(crate) fn publish_request(&self, topic: u32, size: usize) -> PublishRequest {
         let data = "x".repeat(size - MARKER) + &"m".repeat(MARKER);
         let body = self.fill(&self.publish_body, topic, None);
         let before = body.find("{data}").unwrap_or(0);
         let body = body.replace("{data}", &data);
-        let path = self.fill(&self.publish.path, topic, None);
-        let (host, length) = (&self.publish.host, body.len());
-        let mut head =
-            format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n");
-        let typed = |header: &String| header.to_ascii_lowercase().starts_with("content-type:");
-        if !self.publish_headers.iter().any(typed) {
-            head.push_str("Content-Type: text/plain\r\n");
-        }
-        end_head(&mut head, &self.publish_headers);
+        let head = self.publisher_head("POST", &self.publish, topic, body.len());
         let marker = head.len() + before + size - MARKER;
         PublishRequest {
             bytes: (head + &body).into_bytes(),
@@ -389,11 +411,15 @@ mod tests {
             "--publish-body={\"to\":\"{topic}\",\"data\":\"{data}\"}",
             "--publish-header=Content-Type: application/json",
             "--ws-send=40",
+            "--create-url=http://127.0.0.1:9/new/{topic}",
             "--topic=t",
         ])
         .unwrap();
         assert!(text(target.subscribe_request(3, None)).starts_with("GET /s?room=t3 "));
         assert_eq!(target.first_messages(3, None), client_frame(1, b"40"));
+        let create = text(target.create_request(3).unwrap());
+        assert!(create.starts_with("PUT /new/t3 HTTP/1.1\r\n"), "{create}");
+        assert!(create.contains("Content-Length: 0\r\n"), "{create}");
         let request = published(&target);
         assert!(!request.contains("text/plain"), "{request}");
         let body = r#"{"to":"t3","data":"xx~00ab00000300000001000000000002_"}"#;
@@ -412,6 +438,8 @@ mod tests {
         );
         assert!(refused(&["--url", "127.0.0.1:80"]).contains("http://HOST:PORT"));
         assert!(refused(&["--publish-header", "no header"]).contains("Name: value"));
+        let elsewhere = ["--create-url", "http://127.0.0.1:9/"];
+        assert!(refused(&elsewhere).contains("different servers"));
         assert!(refused(&["--publish-body", "x"]).contains("{data}"));
         assert!(refused(&["--hub", "mercure", "--ws"]).contains("no WebSocket"));
     }

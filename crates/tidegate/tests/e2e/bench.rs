@@ -242,4 +242,7 @@ fn what_cannot_be_measured_is_refused_with_what_to_do() {
         "{}",
         finished.stderr
     );
+    let finished = bench(&hub.url(""), &["--create-url", &hub.url("/nowhere")]);
+    let said = "topic 1 of 1: status 404";
+    assert!(finished.stderr.contains(said), "{}", finished.stderr);
 }

@@ -5,20 +5,21 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::compare::ROWS;
+use super::rows::ROWS;
+use super::targets::targets;
 
 const BEGIN: &str = "<!-- written by cargo xtask bench compare: begin -->";
 const END: &str = "<!-- written by cargo xtask bench compare: end -->";
 
 /// A figure of a report.
 #[derive(Clone, Copy)]
-struct Figure {
+pub(super) struct Figure {
     title: &'static str,
     pointer: &'static str,
     /// What the report's number is divided by, and the digits that are shown.
     unit: f64,
     digits: usize,
-    more_is_better: bool,
+    pub(super) more_is_better: bool,
 }
 
 const fn less(title: &'static str, pointer: &'static str, unit: f64, digits: usize) -> Figure {
@@ -38,27 +39,27 @@ const fn more(title: &'static str, pointer: &'static str) -> Figure {
     }
 }
 
-const CPU: Figure = less(
+pub(super) const CPU: Figure = less(
     "us of processor per delivery",
     "/server_cpu_us_per_delivery",
     1.0,
     2,
 );
-const PUBLISH_CPU: Figure = less(
+pub(super) const PUBLISH_CPU: Figure = less(
     "us of processor per publish",
     "/server_cpu_us_per_publish",
     1.0,
     1,
 );
-const DELIVERIES: Figure = more("deliveries/s", "/deliveries_per_second");
-const PUBLISHES: Figure = more("publishes/s", "/publishes_per_second");
-const P50: Figure = less("p50 ms", "/latency_us/p50", 1e3, 2);
-const P99: Figure = less("p99 ms", "/latency_us/p99", 1e3, 2);
-const RSS: Figure = less("B per connection", "/rss_per_connection", 1.0, 0);
+pub(super) const DELIVERIES: Figure = more("deliveries/s", "/deliveries_per_second");
+pub(super) const PUBLISHES: Figure = more("publishes/s", "/publishes_per_second");
+pub(super) const P50: Figure = less("p50 ms", "/latency_us/p50", 1e3, 2);
+pub(super) const P99: Figure = less("p99 ms", "/latency_us/p99", 1e3, 2);
+pub(super) const RSS: Figure = less("B per connection", "/rss_per_connection", 1.0, 0);
 const PEAK: Figure = less("MiB at most", "/rss_peak", 1_048_576.0, 1);
 const CONNECTS: Figure = more("connects/s", "/connects_per_second");
-const LAST: Figure = less("last caught up, ms", "/replay/last_ms", 1.0, 1);
-const FIRST: Figure = less("first, ms", "/replay/first_ms", 1.0, 1);
+pub(super) const LAST: Figure = less("last caught up, ms", "/replay/last_ms", 1.0, 1);
+pub(super) const FIRST: Figure = less("first, ms", "/replay/first_ms", 1.0, 1);
 const REPLAY_CPU: Figure = less(
     "us of processor per message",
     "/replay/server_cpu_us_per_message",
@@ -69,11 +70,11 @@ const REPLAY_CPU: Figure = less(
 /// The figures of a row, the one that counts first, and the hub that it is compared with.
 fn figures(row: &str) -> (&'static [Figure], &'static str) {
     match row {
-        "one" => (&[CPU, DELIVERIES, P50, P99], "floor"),
+        "one" | "h2" => (&[CPU, DELIVERIES, P50, P99], "floor"),
         "window-1k" | "window-10k" => (&[DELIVERIES, CPU, P50, P99], "floor-batch"),
         "rate" => (&[P50, P99, CPU], "floor"),
-        "idle-5k" | "idle-15k" => (&[RSS, CONNECTS], "nchan SSE"),
-        "all-read" | "one-stalled" => (&[PUBLISH_CPU, P99, PEAK], "nchan SSE"),
+        "idle-5k" | "idle-15k" | "idle-h2" => (&[RSS, CONNECTS], "nchan SSE"),
+        "all-read" | "tenth-stalled" | "one-stalled" => (&[PUBLISH_CPU, P99, PEAK], "nchan SSE"),
         "replay-1" | "replay-100" => (&[LAST, FIRST, REPLAY_CPU], "nchan SSE"),
         _ => (&[PUBLISHES, PUBLISH_CPU, P99], "floor"),
     }
@@ -92,7 +93,7 @@ impl Figure {
     }
 
     /// The median over the runs of a hub.
-    fn median(self, record: &Value, row: &str, hub: &str) -> Option<f64> {
+    pub(super) fn median(self, record: &Value, row: &str, hub: &str) -> Option<f64> {
         let mut values = reports(record, row, hub)
             .filter_map(|report| self.of(report))
             .collect::<Vec<_>>();
@@ -130,14 +131,14 @@ fn hubs<'a>(record: &'a Value, row: &str) -> Vec<&'a str> {
 }
 
 /// The figures of one run, for somebody who watches.
-pub(crate) fn glance(row: &str, report: &Value) -> String {
+pub(super) fn glance(row: &str, report: &Value) -> String {
     let shown = figures(row).0.iter();
     let shown = shown.map(|figure| format!("{} {}", figure.show(figure.of(report)), figure.title));
     shown.collect::<Vec<_>>().join(", ")
 }
 
 /// All tables.
-pub(crate) fn render(record: &Value) -> String {
+pub(super) fn render(record: &Value) -> String {
     let mut text = String::new();
     targets(record, &mut text);
     for row in &ROWS {
@@ -182,273 +183,6 @@ fn table(record: &Value, row: &str, what: &str, text: &mut String) {
             bad => format!(", {bad} of them with losses, repeats or disorder"),
         };
         let _ = writeln!(text, "| {hub} | {cells} | {ratio} | {number}{note} |");
-    }
-}
-
-/// A target: ours against a bound.
-struct Target {
-    what: &'static str,
-    row: &'static str,
-    figure: Figure,
-    hub: &'static str,
-    /// A hub in the same row, or `None` for the bare figure.
-    against: Option<&'static str>,
-    bound: f64,
-}
-
-const SSE: &str = "tidegate SSE";
-const WS: &str = "tidegate WebSocket";
-const HYPER: &str = "tidegate SSE, in hyper";
-
-const fn target(
-    what: &'static str,
-    row: &'static str,
-    figure: Figure,
-    hub: &'static str,
-    against: Option<&'static str>,
-    bound: f64,
-) -> Target {
-    Target {
-        what,
-        row,
-        figure,
-        hub,
-        against,
-        bound,
-    }
-}
-
-const TARGETS: [Target; 24] = [
-    target(
-        "processor per delivery",
-        "one",
-        CPU,
-        SSE,
-        Some("floor"),
-        1.10,
-    ),
-    target(
-        "processor per delivery",
-        "one",
-        CPU,
-        WS,
-        Some("floor"),
-        1.10,
-    ),
-    target(
-        "processor per delivery",
-        "one",
-        CPU,
-        HYPER,
-        Some("floor"),
-        1.35,
-    ),
-    target(
-        "deliveries/s, backlog",
-        "window-1k",
-        DELIVERIES,
-        SSE,
-        Some("floor-batch"),
-        0.5,
-    ),
-    target(
-        "deliveries/s, backlog",
-        "window-1k",
-        DELIVERIES,
-        SSE,
-        Some("nchan SSE"),
-        5.0,
-    ),
-    target(
-        "deliveries/s, backlog",
-        "window-1k",
-        DELIVERIES,
-        SSE,
-        Some("axum SSE"),
-        2.0,
-    ),
-    target(
-        "deliveries/s, backlog",
-        "window-1k",
-        DELIVERIES,
-        WS,
-        Some("floor-batch"),
-        0.5,
-    ),
-    target(
-        "deliveries/s, backlog",
-        "window-10k",
-        DELIVERIES,
-        SSE,
-        Some("floor-batch"),
-        0.5,
-    ),
-    target(
-        "deliveries/s, backlog",
-        "window-10k",
-        DELIVERIES,
-        SSE,
-        Some("nchan SSE"),
-        5.0,
-    ),
-    target(
-        "deliveries/s, backlog",
-        "window-10k",
-        DELIVERIES,
-        SSE,
-        Some("axum SSE"),
-        2.0,
-    ),
-    target(
-        "deliveries/s, backlog",
-        "window-10k",
-        DELIVERIES,
-        WS,
-        Some("floor-batch"),
-        0.5,
-    ),
-    target("p50 at a fixed rate", "rate", P50, SSE, Some("floor"), 1.25),
-    target("p99 at a fixed rate", "rate", P99, SSE, Some("floor"), 1.25),
-    target("p50 at a fixed rate", "rate", P50, WS, Some("floor"), 1.25),
-    target("p99 at a fixed rate", "rate", P99, WS, Some("floor"), 1.25),
-    target(
-        "resident B per idle connection",
-        "idle-5k",
-        RSS,
-        SSE,
-        None,
-        2560.0,
-    ),
-    target(
-        "resident B per idle connection",
-        "idle-5k",
-        RSS,
-        WS,
-        None,
-        2560.0,
-    ),
-    target(
-        "resident B per idle connection",
-        "idle-15k",
-        RSS,
-        SSE,
-        None,
-        2560.0,
-    ),
-    target(
-        "resident B per idle connection",
-        "idle-15k",
-        RSS,
-        WS,
-        None,
-        2560.0,
-    ),
-    target(
-        "time to catch up",
-        "replay-1",
-        LAST,
-        SSE,
-        Some("nchan SSE"),
-        0.1,
-    ),
-    target(
-        "time to catch up",
-        "replay-100",
-        LAST,
-        SSE,
-        Some("nchan SSE"),
-        0.1,
-    ),
-    target(
-        "time to catch up",
-        "replay-100",
-        LAST,
-        WS,
-        Some("nchan SSE"),
-        0.1,
-    ),
-    target(
-        "publishes/s",
-        "topics",
-        PUBLISHES,
-        SSE,
-        Some("nchan SSE"),
-        1.5,
-    ),
-    target(
-        "publishes/s",
-        "topics",
-        PUBLISHES,
-        WS,
-        Some("nchan WebSocket"),
-        1.5,
-    ),
-];
-
-fn targets(record: &Value, text: &mut String) {
-    text.push_str(
-        "\n### Targets\n\n| what | row | hub | target | measured | |\n|---|---|---|---|---|---|\n",
-    );
-    let mut line =
-        |what: &str, row: &str, hub: &str, goal: String, value: Option<f64>, met: bool| {
-            let verdict = match (value, met) {
-                (None, _) => "not measured",
-                (_, true) => "met",
-                (_, false) => "**missed**",
-            };
-            let value = value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
-            let _ = writeln!(
-                text,
-                "| {what} | {row} | {hub} | {goal} | {value} | {verdict} |"
-            );
-        };
-    for target in &TARGETS {
-        let of = |hub| target.figure.median(record, target.row, hub);
-        let value = match target.against {
-            None => of(target.hub),
-            Some(other) => of(target.hub)
-                .zip(of(other))
-                .map(|(ours, other)| ours / other),
-        };
-        let more = target.figure.more_is_better;
-        let met =
-            value.is_some_and(|value| (value >= target.bound) == more || value == target.bound);
-        let sign = if more { ">=" } else { "<=" };
-        let unit = target
-            .against
-            .map_or(String::new(), |other| format!(" x {other}"));
-        let goal = format!("{sign} {}{unit}", target.bound);
-        line(target.what, target.row, target.hub, goal, value, met);
-    }
-    for hub in [SSE, WS] {
-        let cost = |row| PUBLISH_CPU.median(record, row, hub);
-        let value = cost("one-stalled")
-            .zip(cost("all-read"))
-            .map(|(with, without)| with / without);
-        let met = value.is_some_and(|value| value <= 1.2);
-        let goal = "<= 1.2 x all-read".to_owned();
-        line(
-            "processor per publish",
-            "one-stalled",
-            hub,
-            goal,
-            value,
-            met,
-        );
-        let edge = |figure: Figure| figure.median(record, "replay-100", hub);
-        let value = edge(LAST)
-            .zip(edge(FIRST))
-            .map(|(last, first)| last / first);
-        let met = value.is_some_and(|value| value <= 2.0);
-        let goal = "<= 2 x the first".to_owned();
-        line(
-            "the last of 100 to catch up",
-            "replay-100",
-            hub,
-            goal,
-            value,
-            met,
-        );
     }
 }
 
@@ -502,7 +236,7 @@ fn provenance(record: &Value, text: &mut String) {
     let _ = writeln!(
         text,
         "\nMeasured {} at commit {} on {} ({} cores, {}); load averages {} before and {} after. \
-         Versions: {}; {}; {} Node.js {}, {}.",
+         Versions: {}; {}, {}; {} Node.js {}, {}.",
         word("/date"),
         word("/commit"),
         word("/machine/processor"),
@@ -512,6 +246,7 @@ fn provenance(record: &Value, text: &mut String) {
         word("/load_after"),
         word("/versions/rustc"),
         word("/versions/crates"),
+        word("/versions/durable_streams"),
         word("/versions/nchan"),
         word("/versions/node"),
         word("/versions/npm")
@@ -527,7 +262,7 @@ fn provenance(record: &Value, text: &mut String) {
 /// # Errors
 ///
 /// When the page has no such marks.
-pub(crate) fn insert(page: &str, tables: &str, record: &str) -> Result<String> {
+pub(super) fn insert(page: &str, tables: &str, record: &str) -> Result<String> {
     let (before, rest) = page
         .split_once(BEGIN)
         .with_context(|| format!("docs/benchmarks.md has no line {BEGIN}"))?;
@@ -543,6 +278,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::compare::targets::SSE;
 
     fn run(row: &str, hub: &str, report: &Value) -> Value {
         json!({ "row": row, "hub": hub, "report": report })

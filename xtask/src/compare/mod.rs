@@ -3,7 +3,6 @@
 //! Every run starts a server of its own on core 0 and `tidegate bench` on core 1. Within a row the
 //! hubs take turns, A B C A B C, so that what changes on the machine disturbs all of them alike.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,223 +14,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use crate::table;
 use crate::tools;
 use crate::workspace::{Workspace, capture, run};
+use hubs::{HUBS, Hub, NGINX, NOT_RUN, Server};
+use rows::{AGAIN, ROWS, Row, share, shorten};
+
+mod hubs;
+mod rows;
+mod table;
+mod targets;
 
 /// How long a server may take to listen, or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A row of the comparison.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    pub(crate) what: &'static str,
-    /// The options of `tidegate bench`.
-    options: &'static str,
-    /// Which hubs take part: words of their groups.
-    groups: &'static str,
-    /// How often the hubs in `AGAIN` run, and how often the rest.
-    rounds: [u32; 2],
-}
-
-/// Everything that targets speak of runs more often.
-const AGAIN: &str = "floor ours";
-
-pub(crate) const ROWS: [Row; 11] = [
-    Row {
-        name: "one",
-        what: "one message in flight, 64 B, 1,000 subscribers",
-        options: "--connections 1000 --window 1 --seconds 2 --warm-up 50",
-        groups: "floor ours rust nchan node",
-        rounds: [3, 2],
-    },
-    Row {
-        name: "window-1k",
-        what: "backlog (window 8), 64 B, 1,000 subscribers",
-        options: "--connections 1000 --window 8 --seconds 2 --warm-up 50",
-        groups: "floor ours rust nchan node",
-        rounds: [3, 1],
-    },
-    Row {
-        name: "window-10k",
-        what: "backlog (window 8), 64 B, 10,000 subscribers",
-        options: "--connections 10000 --window 8 --seconds 2.5 --warm-up 10",
-        groups: "floor ours rust nchan",
-        rounds: [2, 1],
-    },
-    Row {
-        name: "rate",
-        what: "20 messages/s to 1,000 subscribers (20,000 deliveries/s), 64 B",
-        options: "--connections 1000 --rate 20 --seconds 3 --warm-up 20",
-        groups: "floor ours rust nchan node",
-        rounds: [2, 1],
-    },
-    Row {
-        name: "idle-5k",
-        what: "5,000 idle subscribers",
-        options: "--connections 5000 --seconds 0 --idle 1",
-        groups: "floor ours rust nchan node",
-        rounds: [1, 1],
-    },
-    Row {
-        name: "idle-15k",
-        what: "15,000 idle subscribers",
-        options: "--connections 15000 --seconds 0 --idle 1",
-        groups: "floor ours rust nchan",
-        rounds: [1, 1],
-    },
-    Row {
-        name: "all-read",
-        what: "1 KiB to 100 subscribers, all of which read",
-        options: "--connections 100 --size 1024 --window 1 --seconds 3 --warm-up 50",
-        groups: "ours nchan",
-        rounds: [2, 2],
-    },
-    Row {
-        name: "one-stalled",
-        what: "1 KiB to 100 subscribers, one of which does not read",
-        options: "--connections 100 --size 1024 --window 1 --seconds 3 --warm-up 50 --stalled 1",
-        groups: "ours nchan",
-        rounds: [2, 2],
-    },
-    Row {
-        name: "replay-1",
-        what: "10,000 missed messages to one client",
-        options: "--connections 1 --replay 10000",
-        groups: "ours replay",
-        rounds: [3, 3],
-    },
-    Row {
-        name: "replay-100",
-        what: "10,000 missed messages to 100 clients at once",
-        options: "--connections 100 --replay 10000",
-        groups: "ours replay",
-        rounds: [2, 2],
-    },
-    Row {
-        name: "topics",
-        what: "publishing to 1,000 topics with a subscriber each, 32 connections publish",
-        options: "--connections 1000 --topics 1000 --publishers 32 --window 64 --seconds 2",
-        groups: "floor ours rust nchan node",
-        rounds: [2, 1],
-    },
-];
-
-/// A server, and how the generator speaks to it.
-struct Hub {
-    name: &'static str,
-    groups: &'static str,
-    server: Server,
-    options: &'static [&'static str],
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Server {
-    Ours,
-    /// A server of `benches/compare`'s `hubs`.
-    Compared(&'static str),
-    Nchan,
-    /// A script in `benches/compare/hubs`.
-    Node(&'static str),
-}
-
-/// What `SUB` and `PUB` stand for are the addresses for subscribing and publishing.
-const PLAIN: &[&str] = &[
-    "--hub",
-    "nchan",
-    "--subscribe-url",
-    "http://SUB/sub/{topic}",
-];
-const PLAIN_WS: &[&str] = &[
-    "--hub",
-    "nchan",
-    "--ws",
-    "--subscribe-url",
-    "http://SUB/sub/{topic}",
-];
-
-const HUBS: [Hub; 14] = [
-    hub("floor", "floor", Server::Compared("floor"), PLAIN),
-    hub(
-        "floor-batch",
-        "floor",
-        Server::Compared("floor-batch"),
-        PLAIN,
-    ),
-    hub("tidegate SSE", "ours", Server::Ours, &[]),
-    hub("tidegate WebSocket", "ours", Server::Ours, &["--ws"]),
-    // `Expect` keeps a connection in hyper: what framework users get.
-    hub(
-        "tidegate SSE, in hyper",
-        "ours",
-        Server::Ours,
-        &["--subscribe-header", "Expect: 100-continue"],
-    ),
-    hub("nchan SSE", "nchan replay", Server::Nchan, PLAIN),
-    hub("nchan WebSocket", "nchan", Server::Nchan, PLAIN_WS),
-    hub("axum SSE", "rust", Server::Compared("axum-sse"), PLAIN),
-    hub(
-        "axum WebSocket",
-        "rust",
-        Server::Compared("axum-ws"),
-        PLAIN_WS,
-    ),
-    hub(
-        "tokio-websockets",
-        "rust",
-        Server::Compared("tokio-websockets"),
-        PLAIN_WS,
-    ),
-    hub(
-        "fastwebsockets",
-        "rust",
-        Server::Compared("fastwebsockets"),
-        PLAIN_WS,
-    ),
-    hub("better-sse", "node", Server::Node("better-sse.cjs"), PLAIN),
-    hub("ws", "node", Server::Node("ws.cjs"), PLAIN_WS),
-    hub(
-        "socket.io",
-        "node",
-        Server::Node("socket.io.cjs"),
-        &[
-            "--hub",
-            "nchan",
-            "--ws",
-            "--subscribe-url",
-            "http://SUB/socket.io/?EIO=4&transport=websocket&topic={topic}",
-            "--ws-send",
-            "40",
-        ],
-    ),
-];
-
-const fn hub(
-    name: &'static str,
-    groups: &'static str,
-    server: Server,
-    options: &'static [&'static str],
-) -> Hub {
-    Hub {
-        name,
-        groups,
-        server,
-        options,
-    }
-}
-
-/// Hubs that are not run, and why.
-const NOT_RUN: [(&str, &str); 2] = [
-    (
-        "uWebSockets, Pushpin",
-        "neither is a package of crates.io or npm; measured by hand only",
-    ),
-    (
-        "durable-streams",
-        "a stream has to be created before it can be read, which the generator does not do",
-    ),
-];
 
 /// Runs everything; with `quick` a tenth of it, which leaves `docs` and `benches/records` alone.
 ///
@@ -254,6 +48,8 @@ pub(crate) fn run_all(workspace: &Workspace, quick: bool) -> Result<String> {
         quick,
         nchan: tools::install_nchan(workspace).map_err(|error| format!("{error:#}")),
         node: tools::install_node_hubs(workspace).map_err(|error| format!("{error:#}")),
+        durable_streams: tools::install_durable_streams(workspace)
+            .map_err(|error| format!("{error:#}")),
         scratch: workspace.target.join("compare"),
     };
     fs::create_dir_all(&bench.scratch)?;
@@ -305,18 +101,13 @@ pub(crate) fn run_all(workspace: &Workspace, quick: bool) -> Result<String> {
     Ok(format!("{} runs, {path}, docs/benchmarks.md", runs.len()))
 }
 
-/// Whether two lists of words have one in common.
-fn share(one: &str, other: &str) -> bool {
-    one.split(' ')
-        .any(|word| other.split(' ').any(|w| w == word))
-}
-
 struct Bench<'a> {
     workspace: &'a Workspace,
     quick: bool,
     /// Where these are, or why they are not.
     nchan: Result<PathBuf, String>,
     node: Result<PathBuf, String>,
+    durable_streams: Result<PathBuf, String>,
     scratch: PathBuf,
 }
 
@@ -325,6 +116,8 @@ struct Running {
     child: Child,
     publish: SocketAddr,
     subscribe: SocketAddr,
+    /// The certificate to trust, if it speaks TLS.
+    certificate: Option<PathBuf>,
 }
 
 impl Drop for Running {
@@ -373,7 +166,12 @@ impl Bench<'_> {
         let mut generator = self.on_core(1, &program);
         generator.args(["bench", "--json", "--pid"]);
         generator.arg(server.child.id().to_string());
-        generator.args(["--url", &format!("http://{}", server.publish)]);
+        if let Some(certificate) = &server.certificate {
+            let url = format!("https://localhost:{}", server.publish.port());
+            generator.args(["--url", &url, "--ca"]).arg(certificate);
+        } else {
+            generator.args(["--url", &format!("http://{}", server.publish)]);
+        }
         let (publish, subscribe) = (server.publish.to_string(), server.subscribe.to_string());
         for option in hub.options {
             generator.arg(option.replace("SUB", &subscribe).replace("PUB", &publish));
@@ -403,12 +201,22 @@ impl Bench<'_> {
 
     fn start(&self, server: Server) -> Result<Running> {
         let release = self.workspace.target.join("release");
+        let mut trusted = None;
         let mut command = match server {
-            Server::Ours => {
+            Server::Ours | Server::OursTls => {
                 let mut command = self.on_core(0, &release.join("tidegate"));
-                command.args(["dev", "--listen", "127.0.0.1:0", "--log", "error"]);
+                command.args(["serve", "--listen", "127.0.0.1:0", "--log", "error"]);
+                command.args(["--store", "memory", "--drain", "0", "--ws-over-h2"]);
+                command.env("TIDEGATE_ADMIN", "off");
+                if let Server::OursTls = server {
+                    let (certificate, key) = self.certificate()?;
+                    command.arg("--tls-cert").arg(&certificate);
+                    command.arg("--tls-key").arg(key);
+                    trusted = Some(certificate);
+                }
                 command
             }
+            Server::DurableStreams => return self.start_durable_streams(),
             Server::Compared(name) => {
                 let mut command = self.on_core(0, &release.join("hubs"));
                 command.arg(name);
@@ -436,6 +244,7 @@ impl Bench<'_> {
             child,
             publish: ([127, 0, 0, 1], 0).into(),
             subscribe: ([127, 0, 0, 1], 0).into(),
+            certificate: trusted,
         };
         let mut lines = BufReader::new(stdout.context("its output")?).lines();
         let line = lines.next().context("the server ended at once")??;
@@ -443,7 +252,9 @@ impl Bench<'_> {
         thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let addresses = line
             .trim_start_matches("listening ")
-            .trim_start_matches("Tidegate is up: http://")
+            .trim_start_matches("Tidegate is up: ")
+            .trim_start_matches("http://")
+            .trim_start_matches("https://")
             .trim_end_matches('/');
         let mut addresses = addresses.split(' ').map(str::parse);
         running.publish = addresses.next().context("no address")??;
@@ -451,95 +262,80 @@ impl Bench<'_> {
         Ok(running)
     }
 
-    fn start_nchan(&self) -> Result<Running> {
-        let module = self
-            .nchan
-            .as_ref()
-            .map_err(|why| anyhow::anyhow!("{why}"))?;
+    /// A certificate for `localhost` and its key, made for this comparison.
+    fn certificate(&self) -> Result<(PathBuf, PathBuf)> {
+        let certificate = self.scratch.join("certificate.pem");
+        let key = self.scratch.join("key.pem");
+        let make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
+                    -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+                    -addext basicConstraints=critical,CA:FALSE -keyout";
+        let mut openssl = self.workspace.command("openssl");
+        openssl.args(make.split_whitespace()).arg(&key);
+        capture(openssl.arg("-out").arg(&certificate))?;
+        Ok((certificate, key))
+    }
+
+    /// A server that does not say where it listens: on a port that was free a moment ago.
+    fn start_on(
+        &self,
+        program: &Path,
+        configure: impl FnOnce(&mut Command, &Path, u16) -> Result<()>,
+    ) -> Result<Running> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let dir = self.scratch.join("nchan");
+        let name = program.file_name().context("a program has a name")?;
+        let dir = self.scratch.join(name);
+        // What an earlier run left is none of this one's business.
+        let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir)?;
-        let configuration = NGINX
-            .replace("MODULE", &module.display().to_string())
-            .replace("DIR", &dir.display().to_string())
-            .replace("PORT", &port.to_string());
-        let path = dir.join("nginx.conf");
-        fs::write(&path, configuration)?;
-        let mut command = self.on_core(0, Path::new("nginx"));
-        command.arg("-c").arg(path).arg("-p").arg(&dir);
-        command.arg("-e").arg(dir.join("error.log"));
+        let mut command = self.on_core(0, program);
+        configure(&mut command, &dir, port)?;
         let address = ([127, 0, 0, 1], port).into();
         let mut running = Running {
             child: command.spawn()?,
             publish: address,
             subscribe: address,
+            certificate: None,
         };
         let began = Instant::now();
         while TcpStream::connect(address).is_err() {
             if running.child.try_wait()?.is_some() || began.elapsed() > PATIENCE {
-                bail!(
-                    "nginx does not start; see {}",
-                    dir.join("error.log").display()
-                );
+                let (name, dir) = (program.display(), dir.display());
+                bail!("{name} does not start; see {dir}");
             }
             thread::sleep(Duration::from_millis(10));
         }
-        // Its worker must be there before the generator looks for it.
+        // Its workers must be there before the generator looks for them.
         thread::sleep(Duration::from_millis(200));
         Ok(running)
     }
-}
 
-/// A part of the time and of the crowd, enough to see that everything runs.
-fn shorten(options: &mut [&str]) {
-    let short = BTreeMap::from([
-        ("2", "0.4"),
-        ("2.5", "0.4"),
-        ("3", "0.6"),
-        ("5000", "500"),
-        ("10000", "900"),
-        ("15000", "1500"),
-        ("1000", "200"),
-    ]);
-    for option in options {
-        if let Some(shorter) = short.get(*option) {
-            *option = shorter;
-        }
+    fn start_durable_streams(&self) -> Result<Running> {
+        let program = self.durable_streams.as_ref();
+        let program = program.map_err(|why| anyhow::anyhow!("{why}"))?;
+        self.start_on(program, |command, dir, port| {
+            let log = fs::File::create(dir.join("log"))?;
+            command.args(["--port", &port.to_string(), "--data-dir"]);
+            command.arg(dir).stdout(log.try_clone()?).stderr(log);
+            Ok(())
+        })
+    }
+
+    fn start_nchan(&self) -> Result<Running> {
+        let module = self.nchan.as_ref();
+        let module = module.map_err(|why| anyhow::anyhow!("{why}"))?;
+        self.start_on(Path::new("nginx"), |command, dir, port| {
+            let configuration = NGINX
+                .replace("MODULE", &module.display().to_string())
+                .replace("DIR", &dir.display().to_string())
+                .replace("PORT", &port.to_string());
+            let path = dir.join("nginx.conf");
+            fs::write(&path, configuration)?;
+            command.arg("-c").arg(path).arg("-p").arg(dir);
+            command.arg("-e").arg(dir.join("error.log"));
+            Ok(())
+        })
     }
 }
-
-/// One worker, no log, room for the 10,000 messages of the replay rows.
-const NGINX: &str = "\
-load_module MODULE;
-user root;
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile 20000;
-pid DIR/nginx.pid;
-error_log DIR/error.log crit;
-events { worker_connections 19900; }
-http {
-  access_log off;
-  tcp_nodelay on;
-  keepalive_requests 100000000;
-  client_body_temp_path DIR/body;
-  proxy_temp_path DIR/proxy;
-  fastcgi_temp_path DIR/fastcgi;
-  uwsgi_temp_path DIR/uwsgi;
-  scgi_temp_path DIR/scgi;
-  nchan_shared_memory_size 512m;
-  nchan_message_buffer_length 20000;
-  server {
-    listen 127.0.0.1:PORT backlog=4096;
-    location ~ ^/pub/(.+)$ { nchan_publisher; nchan_channel_id $1; }
-    location ~ ^/sub/(.+)$ {
-      nchan_subscriber;
-      nchan_channel_id $1;
-      nchan_subscriber_first_message newest;
-    }
-  }
-}
-";
 
 fn word(workspace: &Workspace, program: &str, arguments: &[&str]) -> String {
     let said = capture(workspace.command(program).args(arguments));
@@ -581,35 +377,9 @@ fn versions(workspace: &Workspace) -> Value {
     json!({
         "rustc": word(workspace, "rustc", &["--version"]),
         "crates": crates.into_iter().filter_map(locked).collect::<Vec<_>>().join(", "),
+        "durable_streams": format!("{} {}", tools::DURABLE_STREAMS.0, tools::DURABLE_STREAMS.1),
         "nchan": word(workspace, "sh", &["-c", nchan]).trim_end_matches(','),
         "node": word(workspace, "node", &["--version"]),
         "npm": tools::NODE_HUBS.replace(' ', ", ").replace('@', " "),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_has_ours_and_somebody_to_compare_with() {
-        for row in &ROWS {
-            let hubs = HUBS.iter().filter(|hub| share(hub.groups, row.groups));
-            let (ours, others): (Vec<_>, Vec<_>) = hubs.partition(|hub| hub.groups == "ours");
-            assert!(ours.len() == 3 && !others.is_empty(), "{}", row.name);
-        }
-    }
-
-    #[test]
-    fn a_quick_run_is_short() {
-        for row in &ROWS {
-            let mut options = row.options.split(' ').collect::<Vec<_>>();
-            shorten(&mut options);
-            let long = ["2", "2.5", "3", "1000", "5000", "10000", "15000"];
-            assert!(
-                !options.iter().any(|option| long.contains(option)),
-                "{options:?}"
-            );
-        }
-    }
 }
