@@ -84,9 +84,12 @@ mod tests {
             Ok("9 passed".to_owned())
         });
         assert_eq!(ran, 1);
+        for step in &mut report.steps {
+            step.took = Duration::from_secs(61);
+        }
         assert_eq!(
             report.table(),
-            "first   FAILED    0m 00s  it broke\nsecond  ok        0m 00s  9 passed\n"
+            "first   FAILED    1m 01s  it broke\nsecond  ok        1m 01s  9 passed\n"
         );
         assert_eq!(report.finish().unwrap_err().to_string(), "failed: first");
     }
