@@ -11,8 +11,9 @@ use crate::workspace::{Workspace, run};
 /// The newest ones that Debian 12's Node 18 runs.
 const NPM: &str = "playwright-core@1.61.1 undici@6.29.1 ws@8.23.0";
 
-/// `aiohttp`, `httpx-sse`, `websockets`, `wsproto`, and what they depend on.
-const PYTHON: &str = "aiohttp==3.14.5 httpx-sse==0.4.3 websockets==17.4 wsproto==1.3.2 \
+/// `aiohttp`, `httpx-sse`, `prometheus-client`, `websockets`, `wsproto`, and what they depend on.
+const PYTHON: &str = "aiohttp==3.14.5 httpx-sse==0.4.3 prometheus-client==0.26.0 websockets==17.4 \
+    wsproto==1.3.2 \
     aiohappyeyeballs==2.7.1 aiosignal==1.4.0 anyio==4.16.0 attrs==26.1.0 certifi==2026.10.18 \
     frozenlist==1.8.0 h11==0.16.0 httpcore==1.0.9 httpx==0.28.1 idna==3.20 multidict==7.2.1 \
     propcache==0.5.4 typing_extensions==4.16.0 yarl==1.25.1";

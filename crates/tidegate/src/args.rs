@@ -30,6 +30,8 @@ Examples:
       A hub on http://127.0.0.1:8080 that keeps events in memory.
   tidegate dev --listen 127.0.0.1:0
       The same on a port that is free; the first line printed says which.
+  tidegate dev --tls --admin 127.0.0.1:9090
+      Over TLS and HTTP/2, with a page of what the hub does at http://127.0.0.1:9090/status.
   tidegate dev --store sqlite:events.db
       Keeps events in a file: subscribers resume across a restart with nothing lost.
 
@@ -44,6 +46,8 @@ Examples:
       Keeps nothing over a restart, and an event for an hour.
   tidegate serve --retain chat/**=events:1000,age:7d --retain-events 100
       Topics below chat keep 1,000 events for 7 days, others 100.
+  tidegate serve --admin off
+      Without /metrics, /status, /livez and /readyz on http://127.0.0.1:9090.
   tidegate serve --listen 0.0.0.0:8080 --open
       Reachable from other machines. Whoever reaches it may read, publish and purge everything.
 
@@ -117,6 +121,24 @@ pub(crate) struct CommandLine {
     #[arg(long, global = true, env = "TIDEGATE_LOG", value_name = "FILTER", hide_env_values = true,
           value_parser = log_filter)]
     pub(crate) log: Option<String>,
+
+    /// How to log: lines for people, or a JSON object a line.
+    #[arg(
+        long,
+        global = true,
+        env = "TIDEGATE_LOG_FORMAT",
+        value_name = "FORMAT",
+        hide_env_values = true,
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// What `--log-format` can be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -161,8 +183,25 @@ pub(crate) struct Dev {
     )]
     pub(crate) store: StoreChoice,
 
+    /// Address of the admin listener (/metrics, /status, /livez, /readyz), or `off`.
+    #[arg(long, env = "TIDEGATE_ADMIN", value_name = "ADDR", hide_env_values = true,
+          default_value = "off", value_parser = admin)]
+    pub(crate) admin: AdminChoice,
+
+    /// Speak TLS, with HTTP/2 and HTTP/1.1, with a certificate of its own that is made at the start;
+    /// its file is printed.
+    #[arg(long, env = "TIDEGATE_TLS", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub(crate) tls: bool,
+
     #[command(flatten)]
     pub(crate) options: HubOptions,
+}
+
+/// Where operators ask, if anywhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum AdminChoice {
+    Off,
+    At(SocketAddr),
 }
 
 #[derive(Debug, Args)]
@@ -190,6 +229,12 @@ pub(crate) struct Serve {
     )]
     pub(crate) store: StoreChoice,
 
+    /// Address of the admin listener (/metrics, /status, /livez, /readyz), or `off`. Whoever reaches
+    /// it learns what topics there are.
+    #[arg(long, env = "TIDEGATE_ADMIN", value_name = "ADDR", hide_env_values = true,
+          default_value = "127.0.0.1:9090", value_parser = admin)]
+    pub(crate) admin: AdminChoice,
+
     /// Seconds over which connections are told to go when the hub ends, so that they do not come
     /// back all at once. The hub ends sooner if all have gone.
     #[arg(
@@ -200,6 +245,12 @@ pub(crate) struct Serve {
         default_value_t = 30
     )]
     pub(crate) drain: u32,
+
+    /// Speak TLS with a certificate of its own that is made at the start, on loopback only; its file is
+    /// printed. For clients elsewhere give --tls-cert and --tls-key.
+    #[arg(long, env = "TIDEGATE_TLS", hide_env_values = true, value_parser = BoolishValueParser::new(),
+          conflicts_with = "tls_cert")]
+    pub(crate) tls: bool,
 
     /// Certificate chain in PEM, the hub's own certificate first. With it and --tls-key the hub
     /// speaks TLS, with HTTP/2 and HTTP/1.1. About 10 KB more for each connection.
@@ -391,6 +442,15 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "want an IP address and a port, such as 127.0.0.1:8080".to_owned())
 }
 
+fn admin(text: &str) -> Result<AdminChoice, String> {
+    match text {
+        "off" => Ok(AdminChoice::Off),
+        _ => address(text)
+            .map(AdminChoice::At)
+            .map_err(|wanted| format!("{wanted}, or `off`")),
+    }
+}
+
 fn loopback(text: &str) -> Result<SocketAddr, String> {
     let address = address(text)?;
     if address.ip().is_loopback() {
@@ -458,7 +518,7 @@ mod tests {
                 tried += 1;
             }
         }
-        assert_eq!(tried, 30);
+        assert_eq!(tried, 33);
     }
 
     #[test]
@@ -523,6 +583,33 @@ mod tests {
     }
 
     #[test]
+    fn the_admin_listener_is_at_an_address_or_off() {
+        for (choice, expected) in [
+            ("off", Ok(())),
+            ("127.0.0.1:0", Ok(())),
+            ("localhost:9090", Ok(())),
+            ("0.0.0.0:9090", Ok(())),
+            ("9090", Err(ErrorKind::ValueValidation)),
+            ("on", Err(ErrorKind::ValueValidation)),
+        ] {
+            check(&["dev", "--admin", choice], expected);
+            check(&["serve", "--admin", choice], expected);
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_made_or_given_not_both() {
+        check(&["dev", "--tls"], Ok(()));
+        check(&["serve", "--tls"], Ok(()));
+        let given = ["serve", "--tls-cert", "c", "--tls-key", "k"];
+        check(&given, Ok(()));
+        check(
+            &[&given[..], &["--tls"]].concat(),
+            Err(ErrorKind::ArgumentConflict),
+        );
+    }
+
+    #[test]
     fn the_store_is_memory_or_a_path() {
         check(&["dev", "--store", "memory"], Ok(()));
         check(&["dev", "--store", "sqlite:events.db"], Ok(()));
@@ -562,6 +649,11 @@ mod tests {
 
     #[test]
     fn a_log_filter_is_checked_before_anything_runs() {
+        check(&["--log-format", "json", "dev"], Ok(()));
+        check(
+            &["dev", "--log-format", "xml"],
+            Err(ErrorKind::InvalidValue),
+        );
         check(&["dev", "--log", "push_server=debug,info"], Ok(()));
         check(
             &["dev", "--log", "push_server=loud"],

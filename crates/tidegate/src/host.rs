@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use http::{Method, Request, Response, StatusCode};
-use push_server::{Access, Hub, HubBody, HubConfig, Server, Tls};
+use push_server::{Access, Admin, Hub, HubBody, HubConfig, Server, Tls};
 use replay_store::ReplayStore;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
-use crate::args::{Dev, HubOptions, Serve};
+use crate::args::{AdminChoice, Dev, HubOptions, Serve};
+use crate::certificate::Certificate;
 use crate::page;
 use crate::store::StoreChoice;
 
@@ -25,7 +27,8 @@ pub(crate) async fn dev(args: Dev) -> anyhow::Result<()> {
         options: args.options,
         // Whoever tries things out does not want to wait.
         drain: Duration::ZERO,
-        tls: None,
+        admin: args.admin,
+        tls: own_tls(args.tls, args.listen)?,
         ws_over_h2: false,
         page: true,
     };
@@ -36,9 +39,15 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<()> {
     if !args.open && !args.listen.ip().is_loopback() {
         return Err(anyhow!(OPEN_REFUSED).context(format!("refused to listen on {}", args.listen)));
     }
+    if args.tls && !args.listen.ip().is_loopback() {
+        return Err(anyhow!(OWN_TLS_REFUSED).context("refused to make a certificate"));
+    }
     let tls = match (&args.tls_cert, &args.tls_key) {
-        (Some(cert), Some(key)) => Some(read_tls(cert, key)?),
-        _ => None,
+        (Some(cert), Some(key)) => Some(Encryption {
+            tls: read_tls(cert, key)?,
+            own: None,
+        }),
+        _ => own_tls(args.tls, args.listen)?,
     };
     let host = Host {
         command: "serve",
@@ -51,6 +60,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<()> {
         store: args.store,
         options: args.options,
         drain: Duration::from_secs(args.drain.into()),
+        admin: args.admin,
         tls,
         ws_over_h2: args.ws_over_h2,
         page: false,
@@ -63,7 +73,28 @@ const OPEN_REFUSED: &str = "\
     purge everything. Listen on loopback, such as 127.0.0.1:8080, and put a proxy that asks who \
     they are before it; or, where only trusted machines reach the address, add --open";
 
-/// A hub to be run.
+const OWN_TLS_REFUSED: &str = "\
+    nobody elsewhere has a reason to trust a certificate that the hub made for itself. Listen on \
+    loopback, or give --tls-cert and --tls-key, such as those of an ACME client";
+
+/// How a hub speaks TLS.
+struct Encryption {
+    tls: Tls,
+    /// What it showed itself, if nobody else has.
+    own: Option<Certificate>,
+}
+
+fn own_tls(wanted: bool, listen: SocketAddr) -> anyhow::Result<Option<Encryption>> {
+    if !wanted {
+        return Ok(None);
+    }
+    let (certificate, tls) = Certificate::make(listen.ip())?;
+    Ok(Some(Encryption {
+        tls,
+        own: Some(certificate),
+    }))
+}
+
 fn read_tls(cert: &Path, key: &Path) -> anyhow::Result<Tls> {
     let read = |path: &Path| {
         std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
@@ -77,6 +108,7 @@ fn read_tls(cert: &Path, key: &Path) -> anyhow::Result<Tls> {
     })
 }
 
+/// A hub to be run.
 struct Host {
     /// Names the command in what is said to its user.
     command: &'static str,
@@ -85,7 +117,8 @@ struct Host {
     store: StoreChoice,
     options: HubOptions,
     drain: Duration,
-    tls: Option<Tls>,
+    admin: AdminChoice,
+    tls: Option<Encryption>,
     ws_over_h2: bool,
     /// Whether the demo page is served.
     page: bool,
@@ -96,8 +129,9 @@ impl Host {
         // Taken before the store is opened: what already listens there may have the file open, too.
         let listener = TcpListener::bind(self.listen)
             .await
-            .map_err(|error| explain_bind(self.command, self.listen, error))?;
+            .map_err(|error| explain_bind(self.command, "--listen", self.listen, error))?;
         let address = listener.local_addr()?;
+        let admin = self.admin().await?;
         // A store over a network may take long to answer; it must not hold up a signal.
         let interrupted = interrupted()?;
         let mut interrupted = std::pin::pin!(interrupted);
@@ -114,13 +148,20 @@ impl Host {
             .await
             .context("cannot start on this store")?;
 
+        if let Some(operators) = &admin {
+            operators.pages.set_hub(hub.clone(), self.store.to_string());
+        }
         greet(&Greeting {
             host: &self,
             address,
+            admin: admin.as_ref().map(|it| it.address),
         });
         let mut server = Server::new(hub).extended_connect(self.ws_over_h2);
-        if let Some(tls) = self.tls {
-            server = server.tls(tls);
+        // What is kept of it is the file that clients are told of.
+        let mut own = None;
+        if let Some(encryption) = self.tls {
+            server = server.tls(encryption.tls);
+            own = encryption.own;
         }
         if self.page {
             server = server.pages(pages);
@@ -130,9 +171,41 @@ impl Host {
             .close()
             .await
             .context("the store did not close in order")?;
+        drop((admin, own));
         tracing::info!("ended");
         Ok(())
     }
+
+    /// Starts the pages for operators, which say that the hub is not ready until it is.
+    async fn admin(&self) -> anyhow::Result<Option<Operators>> {
+        let AdminChoice::At(address) = self.admin else {
+            return Ok(None);
+        };
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| explain_bind(self.command, "--admin", address, error))?;
+        let address = listener.local_addr()?;
+        let access = if address.ip().is_loopback() {
+            Access::Loopback
+        } else {
+            Access::SameHost
+        };
+        let pages = Admin::new(env!("CARGO_PKG_VERSION"), access);
+        let mut serving = JoinSet::new();
+        serving.spawn(pages.clone().serve(listener));
+        Ok(Some(Operators {
+            pages,
+            address,
+            _serving: serving,
+        }))
+    }
+}
+
+/// The admin listener, until this is dropped.
+struct Operators {
+    pages: Admin,
+    address: SocketAddr,
+    _serving: JoinSet<()>,
 }
 
 /// What the hub itself does not serve: the page, and the page's way to lose its connections.
@@ -172,18 +245,28 @@ fn interrupted() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn explain_bind(command: &str, address: SocketAddr, error: io::Error) -> anyhow::Error {
+fn explain_bind(
+    command: &str,
+    option: &str,
+    address: SocketAddr,
+    error: io::Error,
+) -> anyhow::Error {
     let port = address.port();
     let ip = address.ip();
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "port {port} is in use, perhaps by another hub; stop that, choose another port, or let \
-             the system choose one: tidegate {command} --listen {}",
-            SocketAddr::new(ip, 0)
+             the system choose one: tidegate {command} {option} {}{}",
+            SocketAddr::new(ip, 0),
+            if option == "--admin" {
+                " (or --admin off: no /metrics, /status, /livez and /readyz)"
+            } else {
+                ""
+            }
         ),
         io::ErrorKind::PermissionDenied => format!(
-            "port {port} needs privileges; choose one from 1024 on: tidegate {command} --listen {}",
-            SocketAddr::new(ip, 8080)
+            "port {port} needs privileges; choose one from 1024 on: tidegate {command} {option} {}",
+            SocketAddr::new(ip, if option == "--admin" { 9090 } else { 8080 })
         ),
         io::ErrorKind::AddrNotAvailable => format!("{ip} is not an address of this machine"),
         _ => return anyhow!(error).context(format!("cannot listen on {address}")),
@@ -195,11 +278,16 @@ fn explain_bind(command: &str, address: SocketAddr, error: io::Error) -> anyhow:
 struct Greeting<'a> {
     host: &'a Host,
     address: SocketAddr,
+    admin: Option<SocketAddr>,
 }
 
 impl fmt::Display for Greeting<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, address } = self;
+        let Self {
+            host,
+            address,
+            admin,
+        } = self;
         let lasting = if host.store.is_lost_at_the_end() {
             "events are gone when the hub ends; --store sqlite:PATH keeps them"
         } else {
@@ -214,12 +302,31 @@ impl fmt::Display for Greeting<'_> {
                 "Open: whoever reaches it may read, publish and purge everything"
             )?;
         }
-        if host.page {
+        if let Some(admin) = admin {
+            writeln!(
+                f,
+                "Admin: http://{admin}/status (and /metrics, /livez, /readyz)"
+            )?;
+        }
+        let own = host.tls.as_ref().and_then(|it| it.own.as_ref());
+        let mut curl = "curl".to_owned();
+        if let Some(certificate) = own {
+            let path = certificate.path().display();
+            writeln!(f, "Certificate: {path}")?;
+            writeln!(f, "SHA-256: {}", certificate.fingerprint())?;
+            curl = format!("curl --cacert '{path}'");
+        }
+        if host.page || own.is_some() {
             writeln!(f)?;
             writeln!(f, "# watch a topic, publish to it")?;
-            writeln!(f, "curl -N 'http://{address}/events?topic=demo'")?;
-            writeln!(f, "curl -d 'hello' 'http://{address}/events?topic=demo'")?;
+            writeln!(f, "{curl} -N '{scheme}://{address}/events?topic=demo'")?;
+            writeln!(
+                f,
+                "{curl} -d 'hello' '{scheme}://{address}/events?topic=demo'"
+            )?;
             writeln!(f)?;
+        }
+        if host.page && own.is_none() {
             writeln!(
                 f,
                 "# publish what a program prints, follow it over WebSocket"

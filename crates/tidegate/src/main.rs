@@ -4,6 +4,7 @@
 
 mod args;
 mod bench;
+mod certificate;
 mod host;
 mod output;
 mod page;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Backup, Command, CommandLine};
+use crate::args::{Backup, Command, CommandLine, LogFormat};
 
 // Measured against the system's allocator and mimalloc: least resident memory per connection.
 #[cfg(not(target_env = "msvc"))]
@@ -31,8 +32,12 @@ const USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let CommandLine { command, log } = CommandLine::parse();
-    start_log(log.as_deref(), &command);
+    let CommandLine {
+        command,
+        log,
+        log_format,
+    } = CommandLine::parse();
+    start_log(log.as_deref(), log_format, &command);
     match run(command) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Interrupted) => ExitCode::from(INTERRUPTED),
@@ -80,7 +85,7 @@ async fn back_up(Backup { to, store }: Backup) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_log(filter: Option<&str>, command: &Command) {
+fn start_log(filter: Option<&str>, format: LogFormat, command: &Command) {
     let default = match command {
         Command::Dev(_) | Command::Serve(_) => "info",
         // These say on standard error themselves what their user has to know.
@@ -90,9 +95,11 @@ fn start_log(filter: Option<&str>, command: &Command) {
         | Command::Subscribe(_)
         | Command::Bench(_) => "error",
     };
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter.unwrap_or(default)))
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }

@@ -14,7 +14,7 @@ use crate::hub::Hub;
 /// the counters at that moment.
 ///
 /// Names begin with `tidegate_`; `docs/metrics.md` of the repository lists them. Labels have few
-/// values, all of which are there from the start: a page takes about 12 KiB, whatever the hub does.
+/// values, all of which are there from the start: a page takes about 15 KiB, whatever the hub does.
 #[derive(Clone)]
 pub struct Metrics {
     hub: Hub,

@@ -21,6 +21,7 @@ use self::connection::Context;
 use self::shard::Shards;
 pub use self::tls::{Tls, TlsError};
 use crate::http::HubBody;
+use crate::http::problem::Problem;
 use crate::hub::Hub;
 use crate::link::Peer;
 
@@ -177,7 +178,9 @@ impl Server {
 async fn answer(hub: &Hub, pages: Option<&Pages>, request: Request<Incoming>) -> Response<HubBody> {
     if let Some(pages) = pages {
         if let Err(refusal) = hub.config().access.check(request.headers()) {
-            return crate::http::problem::Problem::from(refusal).into_response();
+            let problem = Problem::from(refusal);
+            hub.registry().refused(&problem);
+            return problem.into_response();
         }
         if let Some(response) = pages(&request, hub) {
             return response;

@@ -22,7 +22,7 @@ async function main() {
     headless: true,
     chromiumSandbox: false,
   })
-  const page = await browser.newPage({ viewport: { width: 1200, height: 900 } })
+  const page = await browser.newPage({ ignoreHTTPSErrors: true, viewport: { width: 1200, height: 900 } })
   page.setDefaultTimeout(PATIENCE_MS)
   const said = []
   page.on('console', (message) => said.push(`${message.type()}: ${message.text()}`))

@@ -5,12 +5,14 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::admin::Metrics;
 use crate::browser::Browser;
 use crate::hub::{Hub, curl_json, tidegate};
 use crate::program::{PATIENCE, run};
 use crate::quick_start::{Group, code};
 
 const ADDRESS: &str = "127.0.0.1:8080";
+const ADMIN: &str = "127.0.0.1:9090";
 
 /// A folder in which a page is followed, with the hub that it speaks of.
 struct Reader {
@@ -24,6 +26,7 @@ impl Reader {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut serve = tidegate(&["serve", "--listen", "127.0.0.1:0"]);
+        serve.env("TIDEGATE_ADMIN", "127.0.0.1:0");
         serve.current_dir(folder.path());
         Self {
             hub: Some(Hub::run(serve)),
@@ -40,16 +43,24 @@ impl Reader {
     fn shell(&self, line: &str) -> Command {
         let mut command = Command::new("sh");
         let address = self.hub.as_ref().map_or(ADDRESS, Hub::address);
+        let admin = self.hub.as_ref().map(|hub| hub.admin(""));
+        let admin = admin.as_deref().and_then(|url| url.strip_prefix("http://"));
         let binary = Path::new(env!("CARGO_BIN_EXE_tidegate"));
         let mut path = binary.parent().unwrap().as_os_str().to_owned();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         command
-            .args(["-c", &line.replace(ADDRESS, address)])
+            .args([
+                "-c",
+                &line
+                    .replace(ADDRESS, address)
+                    .replace(ADMIN, admin.unwrap_or(ADMIN)),
+            ])
             .current_dir(self.folder.path())
             .env("PATH", path)
             .env("TIDEGATE_URL", format!("http://{address}"))
             .env("TIDEGATE_LISTEN", "127.0.0.1:0")
+            .env("TIDEGATE_ADMIN", "127.0.0.1:0")
             .env("no_proxy", "*");
         command
     }
@@ -216,4 +227,23 @@ fn the_page_on_backups() {
     reader.hub().publish("t", "after");
     reader.block(restore);
     assert_eq!(all(reader.hub()), [("t".to_owned(), "before".to_owned())]);
+}
+
+#[test]
+fn the_page_on_watching() {
+    let page = include_str!("../../../../docs/metrics.md");
+    let reader = follow(page);
+    let metrics = Metrics::scrape(reader.hub());
+    let table = metrics.table();
+    assert!(
+        page.contains(&table),
+        "the page should have this table:\n{table}"
+    );
+    let word = |it: char| !it.is_ascii_alphanumeric() && it != '_';
+    let named = page
+        .split(word)
+        .filter(|it| it.starts_with("tidegate_") || it.starts_with("process_"));
+    for name in named {
+        assert!(metrics.has(name), "{name} is not counted");
+    }
 }

@@ -19,7 +19,8 @@ pub(crate) fn tidegate(arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    command.args(arguments);
+    // The default port has room for one hub.
+    command.env("TIDEGATE_ADMIN", "off").args(arguments);
     command
 }
 
@@ -69,6 +70,19 @@ impl Hub {
             address,
             greeting,
         }
+    }
+
+    /// Where its admin listener is.
+    #[track_caller]
+    pub(crate) fn admin(&self, path: &str) -> String {
+        let line = self
+            .greeting
+            .iter()
+            .find_map(|line| line.strip_prefix("Admin: "));
+        let (url, _) = line
+            .and_then(|line| line.split_once("/status "))
+            .expect("an admin listener");
+        format!("{url}{path}")
     }
 
     /// Host and port.
@@ -126,6 +140,16 @@ impl Hub {
         let (status, _) = self.end_with("TERM");
         assert!(status.success(), "{status}");
         Self::start_at(&address, store)
+    }
+
+    /// What it has logged.
+    pub(crate) fn stderr(&self) -> String {
+        self.program.stderr()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        self.program.signal(name);
     }
 
     /// Its process.

@@ -14,6 +14,7 @@ mod random;
 mod raw;
 mod subscription;
 
+mod admin;
 mod backup;
 mod bench;
 mod command_line;

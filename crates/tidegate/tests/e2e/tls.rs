@@ -1,5 +1,11 @@
 //! `tidegate serve` with a certificate, met by curl over HTTP/2 and HTTP/1.1.
 
+use std::path::Path;
+use std::process::Command;
+
+use testkit::{Tool, tool};
+
+use crate::browser::Browser;
 use crate::hub::{curl, tidegate};
 use crate::program::{Program, run};
 
@@ -112,4 +118,115 @@ fn a_certificate_that_cannot_be_used_is_refused_with_its_name() {
         .output()
         .unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("--tls-key"));
+}
+
+/// A hub with a certificate of its own, and the lines that it printed.
+fn own_certificate(arguments: &[&str]) -> (Program, Vec<String>) {
+    let always = ["--listen", "127.0.0.1:0", "--store", "memory", "--tls"];
+    let hub = Program::start(tidegate(&[arguments, &always].concat()));
+    let mut greeting = vec![hub.line()];
+    while greeting.last().is_some_and(|it| it != "Ctrl-C ends it.") {
+        greeting.push(hub.line());
+    }
+    (hub, greeting)
+}
+
+fn after<'g>(greeting: &'g [String], prefix: &str) -> &'g str {
+    let mut found = greeting.iter().filter_map(|it| it.strip_prefix(prefix));
+    found
+        .next()
+        .unwrap_or_else(|| panic!("no {prefix} in {greeting:?}"))
+}
+
+fn shell(line: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("exec {line}")])
+        .env("no_proxy", "*");
+    command
+}
+
+#[test]
+fn a_hub_makes_its_own_certificate_and_prints_what_curl_needs_to_trust_it() {
+    for arguments in [&["dev"][..], &["serve", "--drain", "0"]] {
+        let (mut hub, greeting) = own_certificate(arguments);
+        let lines: Vec<_> = greeting
+            .iter()
+            .filter(|it| it.starts_with("curl "))
+            .collect();
+        let [follow, publish] = lines[..] else {
+            panic!("{greeting:?}");
+        };
+        for (version, expected) in [("--http2", "HTTP/2 200"), ("--http1.1", "HTTP/1.1 200")] {
+            let curl = |line: &str| line.replacen("curl ", &format!("curl -sS {version} "), 1);
+            let subscriber = Program::start(shell(&format!("{} -D -", curl(follow))));
+            let status = subscriber.line();
+            assert!(status.starts_with(expected), "{status}");
+            while subscriber.line() != "event: $ready" {}
+            let published = run(shell(&curl(publish)));
+            assert!(
+                published.stdout.contains("\"duplicate\":false"),
+                "{}",
+                published.stderr
+            );
+            while subscriber.line() != "data: hello" {}
+        }
+        let path = after(&greeting, "Certificate: ").to_owned();
+        let mut python = Command::new(tool(Tool::Python));
+        let script = "import hashlib, ssl, sys\n\
+            der = ssl.PEM_cert_to_DER_cert(open(sys.argv[1]).read())\n\
+            print(hashlib.sha256(der).hexdigest())";
+        python.args(["-c", script, &path]);
+        let digest = after(&greeting, "SHA-256: ")
+            .replace(':', "")
+            .to_lowercase();
+        assert_eq!(run(python).stdout.trim(), digest);
+        // Without it, nobody trusts the hub.
+        let address = after(&greeting, "Tidegate is up: ");
+        assert_eq!(run(curl(&[address])).code, Some(60));
+        hub.signal("TERM");
+        assert!(hub.wait().0.success());
+        assert!(!Path::new(&path).exists());
+    }
+}
+
+#[test]
+fn chromium_follows_a_topic_over_tls_on_both_transports() {
+    let (_hub, greeting) = own_certificate(&["dev"]);
+    let address = after(&greeting, "Tidegate is up: https://").trim_end_matches('/');
+    let mut browser = Browser::start();
+    browser.open(&format!("https://{address}/"));
+    browser.evaluate(
+        "(() => {
+            window.got = []
+            new EventSource('/events?topic=secret').onmessage = it => got.push('sse ' + it.data)
+            const socket = new WebSocket(`wss://${location.host}/ws`, 'tidegate.v1+json')
+            socket.onopen = () => socket.send('{\"type\":\"resume\",\"topics\":[\"secret\"]}')
+            socket.onmessage = it => {
+                const message = JSON.parse(it.data)
+                if (message.type === 'event') got.push('ws ' + message.data)
+            }
+        })()",
+    );
+    // No event tells when both subscriptions have begun.
+    browser.evaluate(
+        "(async () => {
+            while (!got.includes('sse x') || !got.includes('ws x')) {
+                await fetch('/events?topic=secret', { method: 'POST', body: 'x' })
+                await new Promise(done => setTimeout(done, 100))
+            }
+        })()",
+    );
+    let protocol = "performance.getEntriesByType('navigation')[0].nextHopProtocol";
+    assert_eq!(browser.evaluate(protocol), "h2");
+}
+
+#[test]
+fn a_certificate_of_its_own_is_for_loopback_only() {
+    let arguments = ["serve", "--open", "--listen", "0.0.0.0:0", "--tls"];
+    let refused = run(tidegate(&arguments));
+    assert_eq!(refused.code, Some(1));
+    for said in ["loopback", "--tls-cert"] {
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
 }
