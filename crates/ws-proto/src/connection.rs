@@ -1,11 +1,12 @@
 //! One end of a connection: bytes in, events out, and what is to be sent.
 
 use core::fmt;
+use core::mem;
 use core::time::Duration;
 
 use crate::close::{CloseCode, CloseFrame, Closed, Eof};
 use crate::config::{Config, Limits};
-use crate::decoder::{Body, Coding, Decoder, Demands, Piece};
+use crate::decoder::{Body, Coding, Decoder, Demands, Piece, next_whole};
 use crate::error::{ControlError, Rule, Violation};
 use crate::frame::{Header, Kind, OpCode};
 use crate::inline::InlineBytes;
@@ -157,9 +158,13 @@ impl<R: Role> Connection<R> {
     /// are none, or keep [`Events::into_rest`] and push it before anything that arrived later.
     #[inline]
     pub fn push<'c, 'b>(&'c mut self, bytes: &'b mut [u8], now: Duration) -> Events<'c, 'b, R> {
+        let input = Input {
+            rest: bytes,
+            whole_below: self.whole_below(),
+        };
         Events {
             connection: self,
-            rest: bytes,
+            input,
             now,
         }
     }
@@ -286,6 +291,16 @@ impl<R: Role> Connection<R> {
         !self.lifecycle.is_open()
     }
 
+    /// See [`Input::whole_below`].
+    #[inline]
+    fn whole_below(&self) -> usize {
+        if !self.lifecycle.is_idle() || !self.decoder.is_between_messages() {
+            return 0;
+        }
+        let most = self.limits.max_frame.min(self.limits.max_message);
+        usize::try_from(most).map_or(usize::MAX, |most| most.saturating_add(1))
+    }
+
     /// Notes how far the bytes that were decoded reach.
     fn note_progress(&mut self, now: Duration) {
         if !self.decoder.is_unfinished() || !self.lifecycle.is_open() {
@@ -309,6 +324,92 @@ impl<R: Role> Connection<R> {
         Ok(())
     }
 
+    /// The next event, whatever it is.
+    #[inline(never)]
+    fn next_piece<'e, 'b: 'e>(
+        &'e mut self,
+        input: &mut Input<'b>,
+        now: Duration,
+    ) -> Option<Result<Event<'e>, Violation>> {
+        loop {
+            let Self {
+                limits,
+                compressed,
+                decoder,
+                lifecycle,
+                ..
+            } = &mut *self;
+            if input.rest.is_empty() && lifecycle.is_idle() {
+                return None;
+            }
+            let demands = Demands {
+                limits,
+                masked: R::RECEIVES_MASKED,
+                compressed: *compressed,
+            };
+            if !lifecycle.is_reading() {
+                input.rest = &mut [];
+                return None;
+            }
+            let is_open = lifecycle.is_open();
+            let piece = decoder.next(&mut input.rest, demands, lifecycle);
+            self.note_progress(now);
+            input.whole_below = self.whole_below();
+            match piece {
+                Ok(None) => return None,
+                Ok(Some(Piece::Data(chunk))) if is_open => return Some(Ok(Event::Data(chunk))),
+                Ok(Some(Piece::Control(opcode, body))) if is_open || opcode == OpCode::Close => {
+                    return Some(self.control(opcode, body, now));
+                }
+                // Once this end has said Close, only the peer's Close has an effect.
+                Ok(Some(_)) => {}
+                Err(rule) => return Some(Err(self.fail(rule, now))),
+            }
+        }
+    }
+
+    fn fail(&mut self, rule: Rule, now: Duration) -> Violation {
+        let deadline = self.limits.close_deadline(now);
+        self.lifecycle.fail::<R>(rule, deadline);
+        rule.into()
+    }
+
+    fn control<'e, 'b: 'e>(
+        &'e mut self,
+        opcode: OpCode,
+        body: Body<'b>,
+        now: Duration,
+    ) -> Result<Event<'e>, Violation> {
+        if opcode != OpCode::Close
+            && let Err(rule) = self.count_ping(now)
+        {
+            return Err(self.fail(rule, now));
+        }
+        let whole = match body {
+            Body::Whole(payload) => Some(payload),
+            Body::Gathered => None,
+        };
+        if opcode == OpCode::Ping {
+            self.lifecycle.set_pong(whole);
+        }
+        if opcode == OpCode::Close {
+            let payload = whole.unwrap_or_else(|| self.lifecycle.gathered());
+            match CloseFrame::parse(payload).map(|frame| frame.code) {
+                Ok(code) => {
+                    let deadline = self.limits.close_deadline(now);
+                    self.lifecycle.receive_close::<R>(code, deadline);
+                }
+                Err(rule) => return Err(self.fail(rule, now)),
+            }
+        }
+        let payload = whole.unwrap_or_else(|| self.lifecycle.gathered());
+        Ok(match opcode {
+            OpCode::Ping => Event::Ping(payload),
+            OpCode::Close => Event::Close(CloseFrame::parse(payload)?),
+            _ => Event::Pong(payload),
+        })
+    }
+
     pub(crate) fn header(&mut self, opcode: OpCode, len: u64) -> Header {
         let mut header = Header::new(opcode, len);
         header.mask = self.role.next_mask();
@@ -321,8 +422,17 @@ impl<R: Role> Connection<R> {
 #[must_use = "bytes are only decoded as events are taken"]
 pub struct Events<'c, 'b, R: Role> {
     connection: &'c mut Connection<R>,
-    rest: &'b mut [u8],
+    input: Input<'b>,
     now: Duration,
+}
+
+/// What is not decoded yet.
+#[derive(Debug, Default)]
+struct Input<'b> {
+    rest: &'b mut [u8],
+    /// Frames with fewer bytes of payload than this may be taken whole, with nothing else to look at:
+    /// none within a message, once the connection closes, or while a control frame is kept.
+    whole_below: usize,
 }
 
 impl<'b, R: Role> Events<'_, 'b, R> {
@@ -338,93 +448,28 @@ impl<'b, R: Role> Events<'_, 'b, R> {
     )]
     #[inline]
     pub fn next(&mut self) -> Option<Result<Event<'_>, Violation>> {
-        loop {
-            let Connection {
-                limits,
-                compressed,
-                decoder,
-                lifecycle,
-                ..
-            } = &mut *self.connection;
-            let demands = Demands {
-                limits,
-                masked: R::RECEIVES_MASKED,
-                compressed: *compressed,
-            };
-            if lifecycle.is_idle() {
-                if self.rest.is_empty() {
-                    return None;
-                }
-                if let Some(whole) = decoder.next_whole(&mut self.rest, demands) {
-                    return Some(match whole {
-                        Ok(chunk) => Ok(Event::Data(chunk)),
-                        Err(rule) => Err(self.fail(rule)),
-                    });
-                }
+        let Input { rest, whole_below } = &mut self.input;
+        let event = match next_whole(rest, R::RECEIVES_MASKED, *whole_below) {
+            Some(Ok(chunk)) => return Some(Ok(Event::Data(chunk))),
+            Some(Err(rule)) => Some(Err(self.connection.fail(rule, self.now))),
+            None if rest.is_empty() && *whole_below > 0 => return None,
+            None => {
+                // On a copy, so that the input of the caller's loop may stay in registers.
+                let mut input = mem::take(&mut self.input);
+                let event = self.connection.next_piece(&mut input, self.now);
+                self.input = input;
+                event
             }
-            if !lifecycle.is_reading() {
-                self.rest = &mut [];
-                return None;
-            }
-            let is_open = lifecycle.is_open();
-            let piece = decoder.next(&mut self.rest, demands, lifecycle);
-            self.connection.note_progress(self.now);
-            match piece {
-                Ok(None) => return None,
-                Ok(Some(Piece::Data(chunk))) if is_open => return Some(Ok(Event::Data(chunk))),
-                Ok(Some(Piece::Control(opcode, body))) if is_open || opcode == OpCode::Close => {
-                    return Some(self.control(opcode, body));
-                }
-                // Once this end has said Close, only the peer's Close has an effect.
-                Ok(Some(_)) => {}
-                Err(rule) => return Some(Err(self.fail(rule))),
-            }
+        };
+        if let Some(Err(_) | Ok(Event::Close(_))) = event {
+            self.input.whole_below = 0;
         }
+        event
     }
 
     /// The bytes that are not decoded yet.
     #[must_use]
     pub fn into_rest(self) -> &'b mut [u8] {
-        self.rest
-    }
-
-    fn fail(&mut self, rule: Rule) -> Violation {
-        let Connection {
-            limits, lifecycle, ..
-        } = &mut *self.connection;
-        lifecycle.fail::<R>(rule, limits.close_deadline(self.now));
-        rule.into()
-    }
-
-    fn control(&mut self, opcode: OpCode, body: Body<'b>) -> Result<Event<'_>, Violation> {
-        if opcode != OpCode::Close
-            && let Err(rule) = self.connection.count_ping(self.now)
-        {
-            return Err(self.fail(rule));
-        }
-        let whole = match body {
-            Body::Whole(payload) => Some(payload),
-            Body::Gathered => None,
-        };
-        if opcode == OpCode::Ping {
-            self.connection.lifecycle.set_pong(whole);
-        }
-        if opcode == OpCode::Close {
-            let payload = whole.unwrap_or_else(|| self.connection.lifecycle.gathered());
-            match CloseFrame::parse(payload).map(|frame| frame.code) {
-                Ok(code) => {
-                    let deadline = self.connection.limits.close_deadline(self.now);
-                    let lifecycle = &mut self.connection.lifecycle;
-                    lifecycle.receive_close::<R>(code, deadline);
-                }
-                Err(rule) => return Err(self.fail(rule)),
-            }
-        }
-        let payload = whole.unwrap_or_else(|| self.connection.lifecycle.gathered());
-        Ok(match opcode {
-            OpCode::Ping => Event::Ping(payload),
-            OpCode::Close => Event::Close(CloseFrame::parse(payload)?),
-            _ => Event::Pong(payload),
-        })
+        self.input.rest
     }
 }

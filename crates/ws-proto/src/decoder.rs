@@ -7,8 +7,8 @@ use crate::connection::Chunk;
 use crate::error::Rule;
 use crate::frame::{self, Expect, Header, HeaderBytes, Kind, Next, OpCode, Parsed};
 use crate::lifecycle::Lifecycle;
-use crate::mask::{apply_mask, rotated};
-use crate::utf8::{InvalidUtf8, Utf8};
+use crate::mask::{apply_mask, rotated, unmask_text};
+use crate::utf8::{self, InvalidUtf8, Utf8};
 
 /// The first byte of an unfragmented message that is not compressed.
 const WHOLE_TEXT: u8 = 0x80 | OpCode::Text as u8;
@@ -114,55 +114,10 @@ impl Decoder {
         }
     }
 
-    /// Takes a message off the front of `input` that lies there whole, in one frame below 64 KiB that
-    /// is not compressed: most messages do. `None` for everything else, and for all that is wrong with
-    /// a header; [`next`](Self::next) takes that, with the same outcome.
+    /// Whether the next byte begins a message.
     #[inline]
-    pub(crate) fn next_whole<'b>(
-        &self,
-        input: &mut &'b mut [u8],
-        demands: Demands<'_>,
-    ) -> Option<Result<Chunk<'b>, Rule>> {
-        let State::Header(begun) = &self.state else {
-            return None;
-        };
-        if self.message.is_some() || !begun.is_empty() {
-            return None;
-        }
-        let (&[first, second], rest) = input.split_first_chunk()?;
-        let kind = match first {
-            WHOLE_TEXT => Kind::Text,
-            WHOLE_BINARY => Kind::Binary,
-            _ => return None,
-        };
-        let (mask_bit, mask_len) = if demands.masked { (0x80, 4) } else { (0, 0) };
-        let (len, head) = match second ^ mask_bit {
-            len @ ..126 => (usize::from(len), 2),
-            126 => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), 4),
-            _ => return None,
-        };
-        let limits = demands.limits;
-        let body = head + mask_len;
-        if (head == 4 && len < 126)
-            || len as u64 > limits.max_frame.min(limits.max_message)
-            || input.len() < body + len
-        {
-            return None;
-        }
-        let (header, payload) = split_off(input, body + len).split_at_mut_checked(body)?;
-        let key = header.last_chunk().filter(|_| demands.masked);
-        let mut utf8 = Utf8::new();
-        let text = (kind == Kind::Text).then_some(&mut utf8);
-        if unmask(payload, key.copied(), text).is_err() || utf8.finish().is_err() {
-            return Some(Err(Rule::InvalidUtf8));
-        }
-        Some(Ok(Chunk {
-            kind,
-            payload,
-            compressed: false,
-            first: true,
-            last: true,
-        }))
+    pub(crate) fn is_between_messages(&self) -> bool {
+        matches!(&self.state, State::Header(begun) if begun.is_empty()) && self.message.is_none()
     }
 
     /// Takes the next piece off the front of `input`; `None` when that is used up.
@@ -307,6 +262,53 @@ impl Decoder {
             first: kind.is_some(),
         };
     }
+}
+
+/// Takes a message off the front of `input`, where one begins, that lies there whole, in one frame
+/// below 64 KiB that is not compressed: most messages do. `None` for everything else, for payloads of
+/// `below` bytes or more, and for all that is wrong with a header; [`Decoder::next`] takes that, with
+/// the same outcome.
+#[inline]
+pub(crate) fn next_whole<'b>(
+    input: &mut &'b mut [u8],
+    masked: bool,
+    below: usize,
+) -> Option<Result<Chunk<'b>, Rule>> {
+    let (&[first, second, third, fourth], _) = input.split_first_chunk()?;
+    let kind = match first {
+        WHOLE_TEXT => Kind::Text,
+        WHOLE_BINARY => Kind::Binary,
+        _ => return None,
+    };
+    let (mask_bit, mask_len) = if masked { (0x80, 4) } else { (0, 0) };
+    let (len, body) = match second ^ mask_bit {
+        len @ ..126 => (usize::from(len), 2 + mask_len),
+        126 if third > 0 || fourth >= 126 => {
+            let len = u16::from_be_bytes([third, fourth]);
+            (usize::from(len), 4 + mask_len)
+        }
+        _ => return None,
+    };
+    if len >= below || input.len() < body + len {
+        return None;
+    }
+    let (frame, rest) = mem::take(input).split_at_mut_checked(body + len)?;
+    *input = rest;
+    let (header, payload) = frame.split_at_mut_checked(body)?;
+    let is_ascii = match header.last_chunk() {
+        Some(key) if masked => unmask_text(payload, *key),
+        _ => false,
+    };
+    if kind == Kind::Text && !is_ascii && !utf8::is_valid(payload) {
+        return Some(Err(Rule::InvalidUtf8));
+    }
+    Some(Ok(Chunk {
+        kind,
+        payload,
+        compressed: false,
+        first: true,
+        last: true,
+    }))
 }
 
 /// Unmasks the next part of a payload, and validates it if it is text.

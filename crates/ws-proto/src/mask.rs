@@ -1,12 +1,20 @@
 //! Masking (RFC 6455 section 5.3).
 //!
-//! Short payloads are masked by two words that may overlap, read before either is written, so that no
-//! length needs a loop over single bytes. Long ones go through vectors as wide as the processor has.
+//! A payload is masked by words or vectors that may overlap, all of those at its ends read before any
+//! is written, so that no length needs a loop over single bytes. Long ones go through vectors as wide as
+//! the processor has, between the ends along cache lines: vectors that cross one take twice as long.
+//!
+//! In place and from one place to another are the same code over pointers, which is why this module
+//! has `unsafe`; `docs/benchmarks.md` has what it is worth.
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
+use core::array;
 #[cfg(feature = "alloc")]
 use core::mem::MaybeUninit;
+
+#[cfg(feature = "alloc")]
+use crate::frame::HeaderBytes;
 
 /// Where a client takes its masking keys from.
 ///
@@ -26,62 +34,62 @@ impl<F: FnMut() -> [u8; 4]> MaskSource for F {
 /// Masks or unmasks `buf` in place (RFC 6455 section 5.3), where `phase` bytes of the same payload
 /// went before it, and returns the phase of the byte after it.
 #[inline]
+#[expect(unsafe_code, reason = "as in `mask`")]
 pub fn apply_mask(buf: &mut [u8], key: [u8; 4], phase: usize) -> usize {
-    xor::<false>(buf, rotated(key, phase));
+    let at = buf.as_mut_ptr();
+    // SAFETY: `buf` is readable and writable at `at` for its length.
+    unsafe { mask::<false>(at.cast_const(), at, buf.len(), rotated(key, phase)) };
     phase.wrapping_add(buf.len()) % 4
 }
 
 /// The same from the beginning of a payload, and whether what came of it is ASCII: one pass over it.
 #[inline]
+#[expect(unsafe_code, reason = "as in `mask`")]
 pub(crate) fn unmask_text(buf: &mut [u8], key: [u8; 4]) -> bool {
-    xor::<true>(buf, key)
+    let at = buf.as_mut_ptr();
+    // SAFETY: `buf` is readable and writable at `at` for its length.
+    unsafe { mask::<true>(at.cast_const(), at, buf.len(), key) }
 }
 
-/// Appends `payload`, masked, to `out`, reading and writing each byte once.
+/// Appends a frame to `out`: its header and its payload, masked if there is a key. Reads and writes
+/// each byte once.
 #[cfg(feature = "alloc")]
 #[inline]
 #[expect(
     unsafe_code,
     reason = "measured: a copy that is masked then takes half as long again"
 )]
-pub(crate) fn extend_masked(out: &mut Vec<u8>, payload: &[u8], key: [u8; 4]) {
-    let len = payload.len();
-    out.reserve(len);
-    let Some(to) = out.spare_capacity_mut().get_mut(..len) else {
+pub(crate) fn extend_with_frame(
+    out: &mut Vec<u8>,
+    header: &HeaderBytes,
+    key: Option<[u8; 4]>,
+    payload: &[u8],
+) {
+    /// Up to here a call of `memcpy` takes longer than masking with zeros.
+    const FEW: usize = 64;
+
+    let (from, len) = (payload.as_ptr(), payload.len());
+    out.reserve(HeaderBytes::CAPACITY + len);
+    let spare = out.spare_capacity_mut();
+    let Some(head) = spare.first_chunk_mut() else {
         return;
     };
-    copy_masked(payload, to, key);
-    // SAFETY: the capacity is there, or `to` would not be, and `copy_masked` has written all of `to`,
-    // the `len` bytes behind those that are initialised already.
-    unsafe { out.set_len(out.len() + len) };
-}
-
-/// Writes all of `to`, which is as long as `from`.
-#[cfg(feature = "alloc")]
-#[expect(unsafe_code, reason = "as in `steps`")]
-fn copy_masked(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) {
-    assert_eq!(from.len(), to.len());
-    #[cfg(target_arch = "x86_64")]
-    if from.len() >= 4 * STEP && x86::has_avx2() {
-        // SAFETY: the processor has AVX2, and the system keeps its registers.
-        return unsafe { x86::copy_avx2(from, to, key) };
+    // All of the array is written, since its length is constant; the payload then covers the rest.
+    *head = header.as_array().map(MaybeUninit::new);
+    let Some(to) = spare.get_mut(header.len()..header.len() + len) else {
+        return;
+    };
+    let to = to.as_mut_ptr().cast::<u8>();
+    // SAFETY: `from` and `to` are `len` bytes each. They do not overlap, for `out` is borrowed mutably.
+    unsafe {
+        match key {
+            Some(key) => _ = mask::<false>(from, to, len, key),
+            None if len <= FEW => _ = mask::<false>(from, to, len, [0; 4]),
+            None => from.copy_to_nonoverlapping(to, len),
+        }
     }
-    copy_words(from, to, key);
-}
-
-#[cfg(feature = "alloc")]
-#[inline(always)]
-fn copy_words(from: &[u8], to: &mut [MaybeUninit<u8>], key: [u8; 4]) {
-    let word = u64::from_ne_bytes(repeated(key));
-    let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<8>(), to.as_chunks_mut::<8>());
-    for (from, to) in from.iter().zip(to) {
-        let masked = u64::from_ne_bytes(*from) ^ word;
-        *to = masked.to_ne_bytes().map(MaybeUninit::new);
-    }
-    let keys = repeated::<8>(key);
-    for ((from, to), key) in from_rest.iter().zip(to_rest).zip(keys) {
-        to.write(from ^ key);
-    }
+    // SAFETY: the header and the payload behind it were written, and there is capacity for both.
+    unsafe { out.set_len(out.len() + header.len() + len) };
 }
 
 /// The key as it applies to a payload of which `phase` bytes are done.
@@ -93,114 +101,218 @@ pub(crate) const fn rotated(key: [u8; 4], phase: usize) -> [u8; 4] {
     u32::from_le_bytes(key).rotate_right(bits).to_le_bytes()
 }
 
-/// A key as often as it fits into `N` bytes, a multiple of four.
-#[inline]
-fn repeated<const N: usize>(key: [u8; 4]) -> [u8; N] {
-    let mut out = [0; N];
-    for part in out.as_chunks_mut::<4>().0 {
-        *part = key;
-    }
-    out
+/// As many bytes as are masked at once, a multiple of four.
+trait Lanes: Copy {
+    fn repeat(key: [u8; 4]) -> Self;
+
+    /// # Safety
+    /// `from` is readable for the size of `Self`; it need not be aligned.
+    #[expect(unsafe_code, reason = "as in `mask`")]
+    unsafe fn load(from: *const u8) -> Self;
+
+    /// # Safety
+    /// `to` is writable for the size of `Self`; it need not be aligned.
+    #[expect(unsafe_code, reason = "as in `mask`")]
+    unsafe fn store(self, to: *mut u8);
+
+    fn xor(self, other: Self) -> Self;
+
+    fn or(self, other: Self) -> Self;
+
+    fn is_ascii(self) -> bool;
 }
 
-/// Masks `buf` from the first byte of `key` on. With `LOOK`, says whether all that came of it is
-/// ASCII; otherwise `true`.
-#[inline]
-fn xor<const LOOK: bool>(buf: &mut [u8], key: [u8; 4]) -> bool {
-    match buf.len() {
-        0..4 => {
-            let mut seen = 0;
-            for (byte, key) in buf.iter_mut().zip(key) {
-                *byte ^= key;
-                seen |= *byte;
+macro_rules! words {
+    ($($word:ty)*) => {$(
+        #[expect(unsafe_code, reason = "as in `mask`")]
+        impl Lanes for $word {
+            #[inline(always)]
+            fn repeat(key: [u8; 4]) -> Self {
+                // Fours of bytes that are 1 in their lowest bit.
+                const ONES: $word = <$word>::MAX / u32::MAX as $word;
+                <$word>::from(u32::from_ne_bytes(key)) * ONES
             }
-            !LOOK || seen < 0x80
+
+            #[inline(always)]
+            unsafe fn load(from: *const u8) -> Self {
+                // SAFETY: the caller says so.
+                unsafe { from.cast::<Self>().read_unaligned() }
+            }
+
+            #[inline(always)]
+            unsafe fn store(self, to: *mut u8) {
+                // SAFETY: the caller says so.
+                unsafe { to.cast::<Self>().write_unaligned(self) };
+            }
+
+            #[inline(always)]
+            fn xor(self, other: Self) -> Self {
+                self ^ other
+            }
+
+            #[inline(always)]
+            fn or(self, other: Self) -> Self {
+                self | other
+            }
+
+            #[inline(always)]
+            fn is_ascii(self) -> bool {
+                self & (<$word>::MAX / 0xff * 0x80) == 0
+            }
         }
-        4..8 => few::<LOOK>(buf, key),
-        8..16 => ends::<LOOK, 1>(buf, key),
-        16..32 => ends::<LOOK, 2>(buf, key),
-        32..64 => ends::<LOOK, 4>(buf, key),
-        64..128 => ends::<LOOK, 8>(buf, key),
-        _ => long::<LOOK>(buf, key),
-    }
+    )*};
 }
 
-/// Masks 4 to 8 bytes.
+words!(u32 u64);
+
+/// What every processor of the architecture masks at once.
+#[cfg(target_arch = "x86_64")]
+type Vector = core::arch::x86_64::__m128i;
+#[cfg(not(target_arch = "x86_64"))]
+type Vector = u128;
+#[cfg(not(target_arch = "x86_64"))]
+words!(u128);
+
+/// Writes `len` bytes from `from`, masked from the first byte of `key` on, to `to`. With `LOOK`, says
+/// whether all that came of it is ASCII; otherwise `true`.
+///
+/// # Safety
+/// `from` is readable and `to` is writable for `len` bytes; both are the same, or do not overlap.
 #[inline]
-fn few<const LOOK: bool>(buf: &mut [u8], key: [u8; 4]) -> bool {
-    let len = buf.len();
-    let (Some(first), Some(last)) = (buf.first_chunk(), buf.last_chunk()) else {
-        return true;
-    };
-    let first = u32::from_ne_bytes(*first) ^ u32::from_ne_bytes(key);
-    let last = u32::from_ne_bytes(*last) ^ u32::from_ne_bytes(rotated(key, len));
-    if let Some(to) = buf.first_chunk_mut() {
-        *to = first.to_ne_bytes();
+#[expect(
+    unsafe_code,
+    reason = "measured: without bounds and slices it takes half the instructions"
+)]
+unsafe fn mask<const LOOK: bool>(from: *const u8, to: *mut u8, len: usize, key: [u8; 4]) -> bool {
+    // SAFETY: the caller says so, and the lengths are what is asked for.
+    unsafe {
+        match len {
+            0..4 => bytes::<LOOK>(from, to, len, key),
+            4..=8 => ends::<LOOK, u32, 1>(from, to, len, key),
+            9..=16 => ends::<LOOK, u64, 1>(from, to, len, key),
+            _ => vectors::<LOOK>(from, to, len, key),
+        }
     }
-    if let Some(to) = buf.last_chunk_mut() {
-        *to = last.to_ne_bytes();
-    }
-    !LOOK || (first | last) & 0x8080_8080 == 0
 }
 
-/// Masks 8 `WORDS` to 16 `WORDS` bytes.
-#[inline]
-fn ends<const LOOK: bool, const WORDS: usize>(buf: &mut [u8], key: [u8; 4]) -> bool {
-    let len = buf.len();
-    let first = buf.as_chunks::<8>().0.first_chunk::<WORDS>();
-    let last = buf.as_rchunks::<8>().1.last_chunk::<WORDS>();
-    let (Some(first), Some(last)) = (first, last) else {
-        return true;
-    };
-    let key_first = u64::from_ne_bytes(repeated(key));
-    let key_last = u64::from_ne_bytes(repeated(rotated(key, len)));
-    let first = first.map(|word| u64::from_ne_bytes(word) ^ key_first);
-    let last = last.map(|word| u64::from_ne_bytes(word) ^ key_last);
-    if let Some(to) = buf.as_chunks_mut().0.first_chunk_mut() {
-        *to = first.map(u64::to_ne_bytes);
+/// # Safety
+/// As for [`mask`].
+#[cold]
+#[expect(unsafe_code, reason = "as in `mask`")]
+unsafe fn bytes<const LOOK: bool>(from: *const u8, to: *mut u8, len: usize, key: [u8; 4]) -> bool {
+    let mut seen = 0;
+    for (at, key) in key.into_iter().enumerate().take(len) {
+        // SAFETY: `at` is below `len`.
+        unsafe {
+            let masked = *from.add(at) ^ key;
+            *to.add(at) = masked;
+            seen |= masked;
+        }
     }
-    if let Some(to) = buf.as_rchunks_mut().1.last_chunk_mut() {
-        *to = last.map(u64::to_ne_bytes);
-    }
-    if !LOOK {
-        return true;
-    }
-    let words = first.iter().chain(&last);
-    words.fold(0, |all, word| all | word) & HIGH == 0
+    !LOOK || seen < 0x80
 }
 
-/// The bit that no ASCII byte has, in each byte.
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
-/// How many bytes the loop over long payloads takes at once.
-const STEP: usize = 64;
-
-/// From here on it pays to begin at a cache line: vectors that cross one take twice as long.
-const ALIGN_FROM: usize = 1024;
-
-/// Masks `STEP` bytes or more.
-fn long<const LOOK: bool>(buf: &mut [u8], key: [u8; 4]) -> bool {
-    if buf.len() >= ALIGN_FROM {
-        let head = buf.as_ptr().align_offset(STEP).min(STEP);
-        let (head, rest) = buf.split_at_mut(head);
-        let next = rotated(key, head.len());
-        return xor::<LOOK>(head, key) & lines::<LOOK>(rest, next);
+/// Masks as many bytes as `N` lanes have, up to twice as many.
+///
+/// # Safety
+/// As for [`mask`], and `len` is at least `N` times the size of `L`.
+#[inline(always)]
+#[expect(unsafe_code, reason = "as in `mask`")]
+unsafe fn ends<const LOOK: bool, L: Lanes, const N: usize>(
+    from: *const u8,
+    to: *mut u8,
+    len: usize,
+    key: [u8; 4],
+) -> bool {
+    let size = size_of::<L>();
+    let back = len - N * size;
+    // Those at the end begin where as many bytes went before, but for a multiple of four, as it has.
+    let (key, key_back) = (L::repeat(key), L::repeat(rotated(key, len)));
+    // SAFETY: `N` lanes from the beginning, or from `back` on, end at `len` or before.
+    unsafe {
+        let first: [L; N] = array::from_fn(|at| L::load(from.add(at * size)).xor(key));
+        let last: [L; N] = array::from_fn(|at| L::load(from.add(back + at * size)).xor(key_back));
+        let mut seen = L::repeat([0; 4]);
+        for (at, (first, last)) in first.into_iter().zip(last).enumerate() {
+            first.store(to.add(at * size));
+            last.store(to.add(back + at * size));
+            seen = seen.or(first).or(last);
+        }
+        !LOOK || seen.is_ascii()
     }
-    lines::<LOOK>(buf, key)
 }
 
-fn lines<const LOOK: bool>(buf: &mut [u8], key: [u8; 4]) -> bool {
-    let (lines, tail) = buf.as_chunks_mut();
-    // The lines end at a multiple of four.
-    steps::<LOOK>(lines, key) & xor::<LOOK>(tail, key)
+/// Masks 17 bytes or more.
+///
+/// # Safety
+/// As for [`mask`].
+#[expect(unsafe_code, reason = "as in `mask`")]
+unsafe fn vectors<const LOOK: bool>(
+    from: *const u8,
+    to: *mut u8,
+    len: usize,
+    key: [u8; 4],
+) -> bool {
+    // SAFETY: the caller says so, the lengths are what is asked for, and the processor was asked
+    // for its vectors.
+    unsafe {
+        match len {
+            0..=32 => ends::<LOOK, Vector, 1>(from, to, len, key),
+            33..=64 => ends::<LOOK, Vector, 2>(from, to, len, key),
+            65..=128 => ends::<LOOK, Vector, 4>(from, to, len, key),
+            #[cfg(target_arch = "x86_64")]
+            _ if x86::has_avx512() => x86::long_avx512::<LOOK>(from, to, len, key),
+            #[cfg(target_arch = "x86_64")]
+            _ if x86::has_avx2() => x86::long_avx2::<LOOK>(from, to, len, key),
+            _ => long::<LOOK, Vector>(from, to, len, key),
+        }
+    }
+}
+
+/// Masks any number of bytes from the size of `L` on.
+///
+/// # Safety
+/// As for [`mask`], and `len` is at least the size of `L`.
+#[inline(always)]
+#[expect(unsafe_code, reason = "as in `mask`")]
+unsafe fn long<const LOOK: bool, L: Lanes>(
+    from: *const u8,
+    to: *mut u8,
+    len: usize,
+    key: [u8; 4],
+) -> bool {
+    let size = size_of::<L>();
+    let back = len - size;
+    // SAFETY: whatever is read or written ends at `len` or before.
+    unsafe {
+        let first = L::load(from).xor(L::repeat(key));
+        let last = L::load(from.add(back)).xor(L::repeat(rotated(key, len)));
+        let mut seen = first.or(last);
+        let mut at = to.addr().wrapping_neg() % size;
+        let key = L::repeat(rotated(key, at));
+        while at <= back {
+            let masked = L::load(from.add(at)).xor(key);
+            masked.store(to.add(at));
+            seen = seen.or(masked);
+            at += size;
+        }
+        first.store(to);
+        last.store(to.add(back));
+        !LOOK || seen.is_ascii()
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use core::arch::x86_64::{
-        __m512i, _mm512_loadu_si512, _mm512_or_si512, _mm512_reduce_or_epi64, _mm512_set1_epi32,
-        _mm512_setzero_si512, _mm512_storeu_si512, _mm512_xor_si512,
+        __m128i, __m256i, __m512i, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128,
+        _mm_set1_epi32, _mm_storeu_si128, _mm_xor_si128, _mm256_loadu_si256, _mm256_movemask_epi8,
+        _mm256_or_si256, _mm256_set1_epi32, _mm256_storeu_si256, _mm256_xor_si256,
+        _mm512_loadu_si512, _mm512_or_si512, _mm512_set1_epi32, _mm512_storeu_si512,
+        _mm512_test_epi32_mask, _mm512_xor_si512,
     };
+
+    use super::{Lanes, long};
 
     cpufeatures::new!(avx2, "avx2");
     cpufeatures::new!(avx512, "avx512f");
@@ -213,74 +325,108 @@ mod x86 {
         avx512::get()
     }
 
+    /// # Safety
+    /// As for [`long`]; and the processor has AVX2.
     #[target_feature(enable = "avx2")]
-    pub(super) fn steps_avx2<const LOOK: bool>(
-        steps: &mut [[u8; super::STEP]],
+    #[expect(unsafe_code, reason = "as in `mask`")]
+    pub(super) unsafe fn long_avx2<const LOOK: bool>(
+        from: *const u8,
+        to: *mut u8,
+        len: usize,
         key: [u8; 4],
     ) -> bool {
-        super::each::<LOOK>(steps, key)
+        // SAFETY: the caller says so.
+        unsafe { long::<LOOK, __m256i>(from, to, len, key) }
     }
 
-    #[cfg(feature = "alloc")]
-    #[target_feature(enable = "avx2")]
-    pub(super) fn copy_avx2(from: &[u8], to: &mut [super::MaybeUninit<u8>], key: [u8; 4]) {
-        super::copy_words(from, to, key);
-    }
-
-    /// By hand, since the compiler takes vectors of half the width.
+    /// # Safety
+    /// As for [`long`]; and the processor has AVX-512F.
     #[target_feature(enable = "avx512f")]
-    #[expect(unsafe_code, reason = "as in `steps`")]
-    pub(super) fn steps_avx512<const LOOK: bool>(
-        steps: &mut [[u8; super::STEP]],
+    #[expect(unsafe_code, reason = "as in `mask`")]
+    pub(super) unsafe fn long_avx512<const LOOK: bool>(
+        from: *const u8,
+        to: *mut u8,
+        len: usize,
         key: [u8; 4],
     ) -> bool {
-        let key = _mm512_set1_epi32(i32::from_ne_bytes(key));
-        let mut seen = _mm512_setzero_si512();
-        for step in steps {
-            let at = step.as_mut_ptr().cast::<__m512i>();
-            // SAFETY: a step is as long as a vector, and this one is borrowed mutably; neither needs
-            // to be aligned.
-            unsafe {
-                let masked = _mm512_xor_si512(_mm512_loadu_si512(at), key);
-                _mm512_storeu_si512(at, masked);
-                if LOOK {
-                    seen = _mm512_or_si512(seen, masked);
+        // SAFETY: the caller says so.
+        unsafe { long::<LOOK, __m512i>(from, to, len, key) }
+    }
+
+    /// `$vector` by these functions, which are inlined where the processor is known to have them.
+    macro_rules! lanes {
+        ($vector:ty, $set:ident, $load:ident, $store:ident, $xor:ident, $or:ident, $is_ascii:expr) => {
+            #[expect(unsafe_code, reason = "as in `mask`")]
+            impl Lanes for $vector {
+                #[inline(always)]
+                fn repeat(key: [u8; 4]) -> Self {
+                    // SAFETY: only `long_avx2` and `long_avx512` use vectors that a processor may lack.
+                    unsafe { $set(i32::from_ne_bytes(key)) }
+                }
+
+                #[inline(always)]
+                unsafe fn load(from: *const u8) -> Self {
+                    // SAFETY: the caller says that it is readable; otherwise as in `repeat`.
+                    unsafe { $load(from.cast()) }
+                }
+
+                #[inline(always)]
+                unsafe fn store(self, to: *mut u8) {
+                    // SAFETY: the caller says that it is writable; otherwise as in `repeat`.
+                    unsafe { $store(to.cast(), self) };
+                }
+
+                #[inline(always)]
+                fn xor(self, other: Self) -> Self {
+                    // SAFETY: as in `repeat`.
+                    unsafe { $xor(self, other) }
+                }
+
+                #[inline(always)]
+                fn or(self, other: Self) -> Self {
+                    // SAFETY: as in `repeat`.
+                    unsafe { $or(self, other) }
+                }
+
+                #[inline(always)]
+                fn is_ascii(self) -> bool {
+                    // SAFETY: as in `repeat`.
+                    unsafe { $is_ascii(self) }
                 }
             }
-        }
-        _mm512_reduce_or_epi64(seen).cast_unsigned() & super::HIGH == 0
+        };
     }
-}
 
-#[expect(unsafe_code, reason = "measured: it halves the time from 1 KiB on")]
-fn steps<const LOOK: bool>(steps: &mut [[u8; STEP]], key: [u8; 4]) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    if steps.len() >= 4 {
-        if x86::has_avx512() {
-            // SAFETY: the processor has AVX-512F, and the system keeps its registers.
-            return unsafe { x86::steps_avx512::<LOOK>(steps, key) };
+    lanes!(
+        __m128i,
+        _mm_set1_epi32,
+        _mm_loadu_si128,
+        _mm_storeu_si128,
+        _mm_xor_si128,
+        _mm_or_si128,
+        |it| _mm_movemask_epi8(it) == 0
+    );
+    lanes!(
+        __m256i,
+        _mm256_set1_epi32,
+        _mm256_loadu_si256,
+        _mm256_storeu_si256,
+        _mm256_xor_si256,
+        _mm256_or_si256,
+        |it| _mm256_movemask_epi8(it) == 0
+    );
+    lanes!(
+        __m512i,
+        _mm512_set1_epi32,
+        _mm512_loadu_si512,
+        _mm512_storeu_si512,
+        _mm512_xor_si512,
+        _mm512_or_si512,
+        |it| {
+            let high = _mm512_set1_epi32(i32::from_ne_bytes([0x80; 4]));
+            _mm512_test_epi32_mask(it, high) == 0
         }
-        if x86::has_avx2() {
-            // SAFETY: the processor has AVX2, and the system keeps its registers.
-            return unsafe { x86::steps_avx2::<LOOK>(steps, key) };
-        }
-    }
-    each::<LOOK>(steps, key)
-}
-
-#[inline(always)]
-fn each<const LOOK: bool>(steps: &mut [[u8; STEP]], key: [u8; 4]) -> bool {
-    let word = u64::from_ne_bytes(repeated(key));
-    let mut seen = 0;
-    // Whole words of one slice are what the compiler turns into vector instructions.
-    for chunk in steps.as_flattened_mut().as_chunks_mut().0 {
-        let masked = u64::from_ne_bytes(*chunk) ^ word;
-        *chunk = masked.to_ne_bytes();
-        if LOOK {
-            seen |= masked;
-        }
-    }
-    seen & HIGH == 0
+    );
 }
 
 #[cfg(test)]
@@ -335,24 +481,44 @@ mod tests {
     }
 
     #[test]
-    fn every_width_of_vectors_gives_the_same() {
-        let key = KEY;
-        for count in 0..9 {
-            for high in [None, Some(0), Some(STEP * count / 2)] {
-                let high = high.filter(|at| *at < STEP * count);
-                let plain = bytes(STEP * count, high);
-                let check = |mask: &dyn Fn(&mut [[u8; STEP]]) -> bool| {
-                    let mut masked = oracle(&plain, key, 0);
-                    let ascii = mask(masked.as_chunks_mut().0);
-                    assert_eq!((masked, ascii), (plain.clone(), high.is_none()));
-                };
-                check(&|steps| each::<true>(steps, key));
-                check(&|steps| super::steps::<true>(steps, key));
-                #[cfg(target_arch = "x86_64")]
-                if x86::has_avx2() {
-                    #[expect(unsafe_code, reason = "as above")]
-                    // SAFETY: the processor has AVX2.
-                    check(&|steps| unsafe { x86::steps_avx2::<true>(steps, key) });
+    #[expect(unsafe_code, reason = "as above")]
+    fn every_width_of_vectors_gives_the_same_at_every_alignment() {
+        type Mask = unsafe fn(*const u8, *mut u8, usize, [u8; 4]) -> bool;
+        let mut widths: Vec<Mask> = std::vec![long::<true, u64>, long::<true, Vector>];
+        #[cfg(target_arch = "x86_64")]
+        if x86::has_avx2() {
+            widths.push(x86::long_avx2::<true>);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if x86::has_avx512() {
+            widths.push(x86::long_avx512::<true>);
+        }
+        for mask in widths {
+            for (len, start) in (64..300).zip((0..64).cycle()) {
+                for high in [None, Some(0), Some(len / 2), Some(len - 1)] {
+                    let plain = bytes(len, high);
+                    let mut arena = bytes(start, None);
+                    arena.extend(oracle(&plain, KEY, 0));
+                    arena.extend([1, 2, 3]);
+                    let mut copy = std::vec![9; start + len + 3];
+                    // SAFETY: both have `len` bytes from `start` on, and the processor was asked.
+                    let ascii = unsafe {
+                        let from = arena.as_ptr().add(start);
+                        mask(from, copy.as_mut_ptr().add(start), len, KEY)
+                    };
+                    assert_eq!(ascii, high.is_none());
+                    assert_eq!(copy[start..start + len], plain);
+                    assert!(copy[..start].iter().all(|byte| *byte == 9));
+                    assert_eq!(copy[start + len..], [9, 9, 9]);
+                    // SAFETY: as above, in place.
+                    let ascii = unsafe {
+                        let at = arena.as_mut_ptr().add(start);
+                        mask(at.cast_const(), at, len, KEY)
+                    };
+                    assert_eq!(ascii, high.is_none());
+                    assert_eq!(arena[..start], bytes(start, None));
+                    assert_eq!(arena[start..start + len], plain);
+                    assert_eq!(arena[start + len..], [1, 2, 3]);
                 }
             }
         }
@@ -360,12 +526,19 @@ mod tests {
 
     #[cfg(feature = "alloc")]
     #[test]
-    fn a_copy_is_masked_behind_what_is_there() {
-        for len in [0, 1, 5, 125, 4095, 4096, 4097, 9000] {
-            let mut out = std::vec![1, 2, 3];
-            extend_masked(&mut out, &bytes(len, None), KEY);
-            assert_eq!(out[..3], [1, 2, 3]);
-            assert_eq!(out[3..], oracle(&bytes(len, None), KEY, 0), "{len}");
+    fn a_frame_is_appended_behind_what_is_there_masked_or_not() {
+        use crate::frame::{Header, OpCode};
+
+        for len in (0..300).chain([4095, 4096, 4097, 9000, 70_000]) {
+            for mask in [None, Some(KEY)] {
+                let mut header = Header::new(OpCode::Binary, len as u64);
+                header.mask = mask;
+                let header = header.encode();
+                let mut out = std::vec![1, 2, 3];
+                extend_with_frame(&mut out, &header, mask, &bytes(len, None));
+                let payload = oracle(&bytes(len, None), mask.unwrap_or_default(), 0);
+                assert_eq!(out, [&[1, 2, 3], &*header, &payload].concat(), "{len}");
+            }
         }
     }
 }

@@ -5,13 +5,11 @@ use crate::decoder::Coding;
 #[cfg(feature = "deflate")]
 use crate::deflate::Deflater;
 use crate::error::SendError;
-#[cfg(feature = "alloc")]
-use crate::frame::HeaderBytes;
 use crate::frame::{Header, Kind, OpCode};
 #[cfg(feature = "deflate")]
 use crate::mask::apply_mask;
 #[cfg(feature = "alloc")]
-use crate::mask::extend_masked;
+use crate::mask::extend_with_frame;
 use crate::role::Role;
 #[cfg(feature = "alloc")]
 use crate::utf8::Utf8;
@@ -185,16 +183,7 @@ impl<R: Role> Connection<R> {
     #[inline]
     fn write(&mut self, header: &Header, payload: &[u8], out: &mut Vec<u8>) {
         self.poll_transmit(out);
-        let head = header.encode();
-        out.reserve(HeaderBytes::CAPACITY + payload.len());
-        // A copy of constant length and a cut take less than a call that copies a few bytes.
-        let len = out.len() + head.len();
-        out.extend_from_slice(head.as_array());
-        out.truncate(len);
-        match header.mask {
-            Some(key) => extend_masked(out, payload, key),
-            None => out.extend_from_slice(payload),
-        }
+        extend_with_frame(out, &header.encode(), header.mask, payload);
     }
 
     #[cfg(feature = "deflate")]

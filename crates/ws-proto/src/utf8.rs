@@ -46,29 +46,19 @@ impl Utf8 {
 
     /// Unmasks a piece in place and takes it, in one pass where it is ASCII, otherwise block by block
     /// while it is in the first level cache.
-    #[inline]
     pub(crate) fn push_masked(
         &mut self,
         piece: &mut [u8],
         key: [u8; 4],
     ) -> Result<(), InvalidUtf8> {
         // A multiple of four, so that the key begins anew in each.
-        const BLOCK: usize = 4096;
-        if piece.len() <= BLOCK {
-            return self.push_block(piece, key);
-        }
+        const BLOCK: usize = 16 * 1024;
         for block in piece.chunks_mut(BLOCK) {
-            self.push_block(block, key)?;
+            if !unmask_text(block, key) || self.is_cut() {
+                self.push(block)?;
+            }
         }
         Ok(())
-    }
-
-    #[inline]
-    fn push_block(&mut self, block: &mut [u8], key: [u8; 4]) -> Result<(), InvalidUtf8> {
-        if unmask_text(block, key) && !self.is_cut() {
-            return Ok(());
-        }
-        self.push(block)
     }
 
     /// The text ends here.
@@ -105,22 +95,55 @@ impl Utf8 {
     }
 }
 
+/// Below this `str` is faster than simdutf8.
+#[cfg(feature = "simdutf8")]
+const FEW: usize = 64;
+
+/// Whether `text` is UTF-8 from its beginning to its end.
+pub(crate) fn is_valid(text: &[u8]) -> bool {
+    #[cfg(feature = "simdutf8")]
+    if text.len() >= FEW {
+        return simdutf8::basic::from_utf8(text).is_ok();
+    }
+    str::from_utf8(text).is_ok()
+}
+
 /// How much of `piece` is whole characters, if the rest is a proper prefix of one.
 fn valid_up_to(piece: &[u8]) -> Result<usize, InvalidUtf8> {
-    // Below this `str` is faster, and it is all there is without the feature.
     #[cfg(feature = "simdutf8")]
-    if piece.len() >= 64 {
-        return match simdutf8::compat::from_utf8(piece) {
-            Ok(_) => Ok(piece.len()),
-            Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
-            Err(error) => Ok(error.valid_up_to()),
+    if piece.len() >= FEW {
+        // What it takes to be told where an error is costs more than to look for the cut.
+        let (whole, cut) = piece.split_at(piece.len() - cut_len(piece));
+        return match valid_up_to_by_core(cut) {
+            Ok(0) if is_valid(whole) => Ok(whole.len()),
+            _ => Err(InvalidUtf8),
         };
     }
+    valid_up_to_by_core(piece)
+}
+
+fn valid_up_to_by_core(piece: &[u8]) -> Result<usize, InvalidUtf8> {
     match str::from_utf8(piece) {
         Ok(_) => Ok(piece.len()),
         Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
         Err(error) => Ok(error.valid_up_to()),
     }
+}
+
+/// How many bytes at the end look like a character that goes on behind it; at most 3.
+#[cfg(feature = "simdutf8")]
+fn cut_len(piece: &[u8]) -> usize {
+    for (byte, len) in piece.iter().rev().zip(1..=3) {
+        let whole = match byte {
+            0x80..0xc0 => continue,
+            0xc0..0xe0 => 2,
+            0xe0..0xf0 => 3,
+            0xf0.. => 4,
+            _ => 1,
+        };
+        return if len < whole { len } else { 0 };
+    }
+    0
 }
 
 #[cfg(test)]
