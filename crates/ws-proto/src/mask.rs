@@ -38,7 +38,7 @@ impl<F: FnMut() -> [u8; 4]> MaskSource for F {
 pub fn apply_mask(buf: &mut [u8], key: [u8; 4], phase: usize) -> usize {
     let at = buf.as_mut_ptr();
     // SAFETY: `buf` is readable and writable at `at` for its length.
-    unsafe { mask::<false>(at.cast_const(), at, buf.len(), rotated(key, phase)) };
+    unsafe { mask::<false>(at, buf.len(), rotated(key, phase), at) };
     phase.wrapping_add(buf.len()) % 4
 }
 
@@ -48,7 +48,7 @@ pub fn apply_mask(buf: &mut [u8], key: [u8; 4], phase: usize) -> usize {
 pub(crate) fn unmask_text(buf: &mut [u8], key: [u8; 4]) -> bool {
     let at = buf.as_mut_ptr();
     // SAFETY: `buf` is readable and writable at `at` for its length.
-    unsafe { mask::<true>(at.cast_const(), at, buf.len(), key) }
+    unsafe { mask::<true>(at, buf.len(), key, at) }
 }
 
 /// Appends a frame to `out`: its header and its payload, masked if there is a key. Reads and writes
@@ -83,8 +83,8 @@ pub(crate) fn extend_with_frame(
     // SAFETY: `from` and `to` are `len` bytes each. They do not overlap, for `out` is borrowed mutably.
     unsafe {
         match key {
-            Some(key) => _ = mask::<false>(from, to, len, key),
-            None if len <= FEW => _ = mask::<false>(from, to, len, [0; 4]),
+            Some(key) => _ = mask::<false>(from, len, key, to),
+            None if len <= FEW => _ = mask::<false>(from, len, [0; 4], to),
             None => from.copy_to_nonoverlapping(to, len),
         }
     }
@@ -173,7 +173,8 @@ type Vector = u128;
 #[cfg(not(target_arch = "x86_64"))]
 words!(u128);
 
-/// Writes `len` bytes from `from`, masked from the first byte of `key` on, to `to`. With `LOOK`, says
+/// Writes `len` bytes from `from`, masked from the first byte of `key` on, to `to`; in the order of
+/// [`apply_mask`], so that its registers stay as they are. With `LOOK`, says
 /// whether all that came of it is ASCII; otherwise `true`.
 ///
 /// # Safety
@@ -183,14 +184,14 @@ words!(u128);
     unsafe_code,
     reason = "measured: without bounds and slices it takes half the instructions"
 )]
-unsafe fn mask<const LOOK: bool>(from: *const u8, to: *mut u8, len: usize, key: [u8; 4]) -> bool {
+unsafe fn mask<const LOOK: bool>(from: *const u8, len: usize, key: [u8; 4], to: *mut u8) -> bool {
     // SAFETY: the caller says so, and the lengths are what is asked for.
     unsafe {
         match len {
-            0..4 => bytes::<LOOK>(from, to, len, key),
-            4..=8 => ends::<LOOK, u32, 1>(from, to, len, key),
-            9..=16 => ends::<LOOK, u64, 1>(from, to, len, key),
-            _ => vectors::<LOOK>(from, to, len, key),
+            17.. => vectors::<LOOK>(from, len, key, to),
+            9.. => ends::<LOOK, u64, 1>(from, len, key, to),
+            4.. => ends::<LOOK, u32, 1>(from, len, key, to),
+            _ => bytes::<LOOK>(from, len, key, to),
         }
     }
 }
@@ -199,7 +200,7 @@ unsafe fn mask<const LOOK: bool>(from: *const u8, to: *mut u8, len: usize, key: 
 /// As for [`mask`].
 #[cold]
 #[expect(unsafe_code, reason = "as in `mask`")]
-unsafe fn bytes<const LOOK: bool>(from: *const u8, to: *mut u8, len: usize, key: [u8; 4]) -> bool {
+unsafe fn bytes<const LOOK: bool>(from: *const u8, len: usize, key: [u8; 4], to: *mut u8) -> bool {
     let mut seen = 0;
     for (at, key) in key.into_iter().enumerate().take(len) {
         // SAFETY: `at` is below `len`.
@@ -220,9 +221,9 @@ unsafe fn bytes<const LOOK: bool>(from: *const u8, to: *mut u8, len: usize, key:
 #[expect(unsafe_code, reason = "as in `mask`")]
 unsafe fn ends<const LOOK: bool, L: Lanes, const N: usize>(
     from: *const u8,
-    to: *mut u8,
     len: usize,
     key: [u8; 4],
+    to: *mut u8,
 ) -> bool {
     let size = size_of::<L>();
     let back = len - N * size;
@@ -246,25 +247,62 @@ unsafe fn ends<const LOOK: bool, L: Lanes, const N: usize>(
 ///
 /// # Safety
 /// As for [`mask`].
+#[inline(never)]
 #[expect(unsafe_code, reason = "as in `mask`")]
 unsafe fn vectors<const LOOK: bool>(
     from: *const u8,
-    to: *mut u8,
     len: usize,
     key: [u8; 4],
+    to: *mut u8,
 ) -> bool {
-    // SAFETY: the caller says so, the lengths are what is asked for, and the processor was asked
-    // for its vectors.
+    // SAFETY: the caller says so, and the lengths are what is asked for.
     unsafe {
         match len {
-            0..=32 => ends::<LOOK, Vector, 1>(from, to, len, key),
-            33..=64 => ends::<LOOK, Vector, 2>(from, to, len, key),
-            65..=128 => ends::<LOOK, Vector, 4>(from, to, len, key),
-            #[cfg(target_arch = "x86_64")]
-            _ if x86::has_avx512() => x86::long_avx512::<LOOK>(from, to, len, key),
-            #[cfg(target_arch = "x86_64")]
-            _ if x86::has_avx2() => x86::long_avx2::<LOOK>(from, to, len, key),
-            _ => long::<LOOK, Vector>(from, to, len, key),
+            65.. => widest::<LOOK>(from, len, key, to),
+            33.. => ends::<LOOK, Vector, 2>(from, len, key, to),
+            _ => ends::<LOOK, Vector, 1>(from, len, key, to),
+        }
+    }
+}
+
+/// Masks 64 bytes or more by the widest vectors that the processor has.
+///
+/// # Safety
+/// As for [`mask`].
+#[inline(never)]
+#[expect(unsafe_code, reason = "as in `mask`")]
+unsafe fn widest<const LOOK: bool>(from: *const u8, len: usize, key: [u8; 4], to: *mut u8) -> bool {
+    // SAFETY: the caller says so, and the processor was asked for its vectors.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if x86::has_avx512() {
+            return x86::avx512::<LOOK>(from, len, key, to);
+        } else if x86::has_avx2() {
+            return x86::avx2::<LOOK>(from, len, key, to);
+        }
+        wide::<LOOK, Vector, 4>(from, len, key, to)
+    }
+}
+
+/// Masks 64 bytes or more by lanes of 64 bytes, or of `N` parts of it.
+///
+/// # Safety
+/// As for [`mask`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "as in `mask`")]
+unsafe fn wide<const LOOK: bool, L: Lanes, const N: usize>(
+    from: *const u8,
+    len: usize,
+    key: [u8; 4],
+    to: *mut u8,
+) -> bool {
+    const { assert!(N * size_of::<L>() == 64) };
+    // SAFETY: the caller says so, and the lengths are what is asked for.
+    unsafe {
+        if len <= 128 {
+            ends::<LOOK, L, N>(from, len, key, to)
+        } else {
+            long::<LOOK, L>(from, len, key, to)
         }
     }
 }
@@ -277,9 +315,9 @@ unsafe fn vectors<const LOOK: bool>(
 #[expect(unsafe_code, reason = "as in `mask`")]
 unsafe fn long<const LOOK: bool, L: Lanes>(
     from: *const u8,
-    to: *mut u8,
     len: usize,
     key: [u8; 4],
+    to: *mut u8,
 ) -> bool {
     let size = size_of::<L>();
     let back = len - size;
@@ -312,45 +350,45 @@ mod x86 {
         _mm512_test_epi32_mask, _mm512_xor_si512,
     };
 
-    use super::{Lanes, long};
+    use super::{Lanes, wide};
 
-    cpufeatures::new!(avx2, "avx2");
-    cpufeatures::new!(avx512, "avx512f");
+    cpufeatures::new!(cpu_avx2, "avx2");
+    cpufeatures::new!(cpu_avx512, "avx512f");
 
     pub(super) fn has_avx2() -> bool {
-        avx2::get()
+        cpu_avx2::get()
     }
 
     pub(super) fn has_avx512() -> bool {
-        avx512::get()
+        cpu_avx512::get()
     }
 
     /// # Safety
-    /// As for [`long`]; and the processor has AVX2.
+    /// As for [`wide`]; and the processor has AVX2.
     #[target_feature(enable = "avx2")]
     #[expect(unsafe_code, reason = "as in `mask`")]
-    pub(super) unsafe fn long_avx2<const LOOK: bool>(
+    pub(super) unsafe fn avx2<const LOOK: bool>(
         from: *const u8,
-        to: *mut u8,
         len: usize,
         key: [u8; 4],
+        to: *mut u8,
     ) -> bool {
         // SAFETY: the caller says so.
-        unsafe { long::<LOOK, __m256i>(from, to, len, key) }
+        unsafe { wide::<LOOK, __m256i, 2>(from, len, key, to) }
     }
 
     /// # Safety
-    /// As for [`long`]; and the processor has AVX-512F.
+    /// As for [`wide`]; and the processor has AVX-512F.
     #[target_feature(enable = "avx512f")]
     #[expect(unsafe_code, reason = "as in `mask`")]
-    pub(super) unsafe fn long_avx512<const LOOK: bool>(
+    pub(super) unsafe fn avx512<const LOOK: bool>(
         from: *const u8,
-        to: *mut u8,
         len: usize,
         key: [u8; 4],
+        to: *mut u8,
     ) -> bool {
         // SAFETY: the caller says so.
-        unsafe { long::<LOOK, __m512i>(from, to, len, key) }
+        unsafe { wide::<LOOK, __m512i, 1>(from, len, key, to) }
     }
 
     /// `$vector` by these functions, which are inlined where the processor is known to have them.
@@ -360,7 +398,7 @@ mod x86 {
             impl Lanes for $vector {
                 #[inline(always)]
                 fn repeat(key: [u8; 4]) -> Self {
-                    // SAFETY: only `long_avx2` and `long_avx512` use vectors that a processor may lack.
+                    // SAFETY: only `avx2` and `avx512` use vectors that a processor may lack.
                     unsafe { $set(i32::from_ne_bytes(key)) }
                 }
 
@@ -483,15 +521,15 @@ mod tests {
     #[test]
     #[expect(unsafe_code, reason = "as above")]
     fn every_width_of_vectors_gives_the_same_at_every_alignment() {
-        type Mask = unsafe fn(*const u8, *mut u8, usize, [u8; 4]) -> bool;
-        let mut widths: Vec<Mask> = std::vec![long::<true, u64>, long::<true, Vector>];
+        type Mask = unsafe fn(*const u8, usize, [u8; 4], *mut u8) -> bool;
+        let mut widths: Vec<Mask> = std::vec![long::<true, u64>, wide::<true, Vector, 4>];
         #[cfg(target_arch = "x86_64")]
         if x86::has_avx2() {
-            widths.push(x86::long_avx2::<true>);
+            widths.push(x86::avx2::<true>);
         }
         #[cfg(target_arch = "x86_64")]
         if x86::has_avx512() {
-            widths.push(x86::long_avx512::<true>);
+            widths.push(x86::avx512::<true>);
         }
         for mask in widths {
             for (len, start) in (64..300).zip((0..64).cycle()) {
@@ -504,7 +542,7 @@ mod tests {
                     // SAFETY: both have `len` bytes from `start` on, and the processor was asked.
                     let ascii = unsafe {
                         let from = arena.as_ptr().add(start);
-                        mask(from, copy.as_mut_ptr().add(start), len, KEY)
+                        mask(from, len, KEY, copy.as_mut_ptr().add(start))
                     };
                     assert_eq!(ascii, high.is_none());
                     assert_eq!(copy[start..start + len], plain);
@@ -513,7 +551,7 @@ mod tests {
                     // SAFETY: as above, in place.
                     let ascii = unsafe {
                         let at = arena.as_mut_ptr().add(start);
-                        mask(at.cast_const(), at, len, KEY)
+                        mask(at, len, KEY, at)
                     };
                     assert_eq!(ascii, high.is_none());
                     assert_eq!(arena[..start], bytes(start, None));
