@@ -1,5 +1,7 @@
 //! Whole messages out of chunks.
 
+#[cfg(feature = "deflate")]
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
@@ -31,7 +33,7 @@ pub struct Assembler {
     /// How much the message may still grow; `None` once it was refused.
     room: Option<usize>,
     #[cfg(feature = "deflate")]
-    inflater: Option<Inflater>,
+    inflater: Option<Box<Inflater>>,
 }
 
 impl Assembler {
@@ -52,7 +54,7 @@ impl Assembler {
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn inflating(mut self, inflater: Inflater) -> Self {
-        self.inflater = Some(inflater.max_message(self.max_message));
+        self.inflater = Some(Box::new(inflater.max_message(self.max_message)));
         self
     }
 

@@ -138,10 +138,11 @@ where
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (hub, pages) = (hub.clone(), pages.clone());
         introduce(&peer, &mut request);
-        async move {
+        // In a box, since hyper would keep the room for it as long as the response's stream lives.
+        Box::pin(async move {
             name_host(&mut request);
             Ok::<_, Infallible>(answer(&hub, pages.as_deref(), request).await)
-        }
+        })
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -210,7 +211,8 @@ where
         service_fn(move |mut request| {
             introduce(&peer, &mut request);
             let (hub, pages, taken) = (hub.clone(), pages.clone(), Arc::clone(&taken));
-            async move {
+            // In a box, as over HTTP/2.
+            Box::pin(async move {
                 let plain = fast && is_plain(&request);
                 let response = answer(&hub, pages.as_deref(), request).await;
                 if plain && is_stream(&response) {
@@ -219,7 +221,7 @@ where
                     return std::future::pending().await;
                 }
                 Ok::<_, Infallible>(response)
-            }
+            })
         })
     };
     let mut connection = http1::Builder::new()

@@ -68,13 +68,13 @@ where
 }
 
 /// As [`websocket`], for a connection that is known.
-pub(crate) async fn run<IO>(hub: Hub, mut link: Link, io: IO, deflate: Option<DeflateParams>)
+pub(crate) async fn run<IO>(hub: Hub, mut link: Link, mut io: IO, deflate: Option<DeflateParams>)
 where
     IO: AsyncRead + AsyncWrite + Send + Unpin,
 {
     link.begin();
     let mut session = Session::new(hub, link, deflate);
-    if let Err(error) = session.run(io).await {
+    if let Err(error) = session.run(&mut io).await {
         let connection = session.link.id();
         tracing::debug!(connection, %error, "a WebSocket session was cut");
     }
@@ -139,22 +139,21 @@ impl Session {
         self.started.elapsed()
     }
 
-    async fn run<IO>(&mut self, io: IO) -> io::Result<()>
+    async fn run<IO>(&mut self, io: &mut IO) -> io::Result<()>
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let (mut reader, mut writer) = tokio::io::split(io);
         let patience = self.hub.config().heartbeat * 2;
         loop {
             self.connection.poll_transmit(&mut self.out);
             if !self.out.is_empty() {
                 let out = std::mem::take(&mut self.out);
-                self.write(&mut writer, &out, patience).await?;
+                self.write(io, &out, patience).await?;
             }
             if self.connection.closed().is_some() {
-                return linger(&mut reader, &mut writer).await;
+                return linger(io).await;
             }
-            match self.wake(&mut reader).await {
+            match self.wake(io).await {
                 Wake::Read(Ok(bytes)) if bytes.is_empty() => {
                     self.connection.handle_eof(Eof::Clean);
                     return Ok(());
@@ -168,7 +167,7 @@ impl Session {
                 Wake::Published(_) if self.connection.is_closing() => {}
                 Wake::Published(answer) => self.out.extend(answer.unwrap_or_default()),
                 Wake::Subscribed(Some(Ok(bytes))) => {
-                    self.write(&mut writer, &bytes, patience).await?;
+                    self.write(io, &bytes, patience).await?;
                 }
                 Wake::Subscribed(end) => {
                     self.subscriber = None;
@@ -492,13 +491,10 @@ async fn write(
 
 /// Ends the stream in order. What the peer still sends is read and dropped for a moment: closing a
 /// socket with unread bytes resets it, and the reset could overtake the close frame.
-async fn linger(
-    reader: &mut (impl AsyncRead + Unpin),
-    writer: &mut (impl AsyncWrite + Unpin),
-) -> io::Result<()> {
+async fn linger(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
     let rest = async {
-        writer.shutdown().await?;
-        while !read(reader).await?.is_empty() {}
+        io.shutdown().await?;
+        while !read(io).await?.is_empty() {}
         Ok(())
     };
     timeout(LINGER, rest).await.unwrap_or(Ok(()))

@@ -39,10 +39,6 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a test has one of them at a time, on its stack"
-)]
 enum Wire {
     Sse(Stream),
     WebSocket(Socket),
