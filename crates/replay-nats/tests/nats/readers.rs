@@ -1,4 +1,4 @@
-//! A thousand readers do not become a thousand consumers.
+//! A thousand readers do not become a thousand consumers, and what is read does not depend on how.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,4 +76,55 @@ async fn a_thousand_replaying_readers_use_no_more_consumers_than_configured() {
         (2..=READERS + 1).contains(&most),
         "{most} consumers at a time"
     );
+}
+
+/// Events that lie close together are found by reading the log, others by a filter.
+#[tokio::test(flavor = "multi_thread")]
+async fn selections_read_the_same_whether_dense_or_sparse() {
+    const EVENTS: usize = 10_000;
+    let server = Server::start();
+    let store = server.open().await;
+    let name = |i: usize| match i {
+        9_500 => "x/rare".to_owned(),
+        i if i % 500 == 7 => "sparse".to_owned(),
+        // Dense at first, and then gone.
+        i if i < 200 => "early".to_owned(),
+        i => format!("dense/{}", i % 3),
+    };
+    let names: Vec<_> = (0..EVENTS).map(name).collect();
+    for batch in names.chunks(1000) {
+        let batch = batch
+            .iter()
+            .map(|name| Append::new(topic(name), name.clone()));
+        let appended = store.append(batch.collect()).await.expect("it appends");
+        assert_eq!(appended.len(), 1000);
+    }
+    for pattern in [
+        "**", "dense/*", "dense/1", "sparse", "early", "**/rare", "x/rare",
+    ] {
+        let pattern = Pattern::new(pattern).expect("valid");
+        let wanted = |name: &&String| pattern.matches(&topic(name));
+        let expected: Vec<_> = names.iter().filter(wanted).cloned().collect();
+        let selector = Selector::from(pattern.clone());
+        let (mut after, mut found, mut seqs) = (After::Earliest, Vec::new(), Vec::new());
+        loop {
+            let page = store.read(&selector, after, Limit::default()).await;
+            let page = page.expect("it reads");
+            let start = match after {
+                After::Position(position) => position.seq,
+                _ => 0,
+            };
+            // What has many others between is not looked for without end.
+            let few = page.events.len() < 512 && pattern.as_str() == "**/rare";
+            assert!(!few || page.scanned_to - start < 9_000);
+            seqs.extend(page.events.iter().map(|event| event.position.seq));
+            found.extend(crate::log::data(&page.events));
+            after = page.next().into();
+            if page.is_last() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{pattern:?}");
+        assert!(seqs.is_sorted_by(|a, b| a < b));
+    }
 }
