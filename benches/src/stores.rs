@@ -8,9 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use replay_nats::{NatsConfig, NatsStore};
+use replay_redis::{RedisConfig, RedisStore};
 use replay_sqlite::{Check, SqliteConfig, SqliteStore};
-use replay_store::{After, Append, Clock, Limit, ReplayStore, Retention, Selector, Topic};
+use replay_store::{
+    After, Append, Clock, Epoch, Limit, MemoryConfig, MemoryStore, ReplayStore, Retention,
+    Selector, Topic,
+};
+use testkit::{NatsServer, RedisServer};
 use tokio::runtime::Runtime;
+
+/// How many publishers there are at once.
+pub const PUBLISHERS: [u64; 4] = [1, 16, 64, 256];
+
+/// How long a server may take: the machine may be busy.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Data of one event, in bytes.
 pub const EVENT_BYTES: usize = 256;
@@ -71,8 +83,55 @@ pub fn sqlite_with(path: &Path, retention: Retention, check: Check) -> SqliteSto
         check,
         ..SqliteConfig::default()
     };
-    let seeds = || u64::from(std::process::id());
-    SqliteStore::open(path, config, seeds, clock()).expect("the file opens")
+    SqliteStore::open(path, config, seed, clock()).expect("the file opens")
+}
+
+/// A memory store with `retention`.
+#[must_use]
+pub fn memory(retention: Retention) -> MemoryStore {
+    let config = MemoryConfig {
+        retention,
+        ..MemoryConfig::default()
+    };
+    MemoryStore::new(config, Epoch(1), clock())
+}
+
+/// A store on a Redis, with `retention`.
+///
+/// # Panics
+/// Redis cannot be used.
+#[must_use]
+pub fn redis(runtime: &Runtime, server: &RedisServer, retention: Retention) -> RedisStore {
+    let config = RedisConfig {
+        retention,
+        timeout: TIMEOUT,
+        ..RedisConfig::new(server.url())
+    };
+    let connected = runtime.block_on(RedisStore::connect(config, seed, clock()));
+    connected.expect("Redis can be used")
+}
+
+/// A store on a NATS server, which keeps everything.
+///
+/// # Panics
+/// JetStream cannot be used.
+#[must_use]
+pub fn nats(runtime: &Runtime, server: &NatsServer) -> NatsStore {
+    let config = NatsConfig {
+        servers: server.url(),
+        max_age: Duration::ZERO,
+        max_bytes: 0,
+        timeout: TIMEOUT,
+        ..NatsConfig::default()
+    };
+    let opened = runtime.block_on(NatsStore::open(config, seed));
+    opened.expect("JetStream can be used")
+}
+
+/// What an epoch is made of: another each time.
+fn seed() -> u64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    since.as_nanos() as u64
 }
 
 /// The runtime that publishers run on: tasks, as in the hub.
@@ -83,6 +142,7 @@ pub fn sqlite_with(path: &Path, retention: Retention, check: Check) -> SqliteSto
 pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        .enable_all()
         .build()
         .expect("a runtime")
 }
@@ -118,6 +178,26 @@ where
     start.elapsed()
 }
 
+/// Acknowledged appends per second of so many publishers, measured for about that long.
+///
+/// # Panics
+/// An append fails.
+pub fn rate<S>(runtime: &Runtime, store: &S, publishers: u64, lasting: Duration) -> f64
+where
+    S: ReplayStore + Clone,
+{
+    // Some beforehand, which tell how many there is time for.
+    let mut events = 4 * publishers;
+    loop {
+        let took = publish(runtime, store, publishers, events);
+        let rate = events as f64 / took.as_secs_f64();
+        if took * 2 > lasting {
+            return rate;
+        }
+        events = ((rate * lasting.as_secs_f64()) as u64).clamp(events, 20 * events);
+    }
+}
+
 /// Fills a store quickly, in batches.
 ///
 /// # Panics
@@ -131,20 +211,26 @@ pub fn fill<S: ReplayStore>(runtime: &Runtime, store: &S, events: u64) {
     }
 }
 
-/// Reads a whole selector from its beginning, page by page; returns how many events there were.
+/// Reads `events` of a selector from its beginning, page by page; returns how many there were, which
+/// may be somewhat more.
 ///
 /// # Panics
 /// A read fails.
-pub fn read_all<S: ReplayStore>(runtime: &Runtime, store: &S, selector: &Selector) -> usize {
+pub fn read<S: ReplayStore>(
+    runtime: &Runtime,
+    store: &S,
+    selector: &Selector,
+    events: usize,
+) -> usize {
     let mut after = After::Earliest;
-    let mut events = 0;
+    let mut seen = 0;
     loop {
         let page = runtime
             .block_on(store.read(selector, after, Limit::default()))
             .expect("the store reads");
-        events += page.events.len();
-        if page.is_last() {
-            return events;
+        seen += page.events.len();
+        if page.is_last() || seen >= events {
+            return seen;
         }
         after = page.next().into();
     }

@@ -81,7 +81,8 @@ const TABLE: [Row; 14] = [
     row("testkit", ""),
     row(
         "benches",
-        "sse-proto ws-proto session-proto backpressure replay-store replay-sqlite",
+        "sse-proto ws-proto session-proto backpressure replay-store \
+         replay-sqlite replay-redis replay-nats testkit",
     ),
     row("xtask", ""),
 ];

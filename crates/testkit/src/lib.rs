@@ -2,6 +2,7 @@
 
 mod nats;
 mod redis;
+mod server;
 mod tool;
 
 pub use nats::NatsServer;
