@@ -28,9 +28,9 @@ pub(crate) fn run_subjects(
     report: &mut Report,
 ) -> Result<()> {
     match (subjects, option) {
-        (["compare"], "" | "--quick") => {
-            let quick = option == "--quick";
-            report.step("bench compare", || compare::run_all(workspace, quick));
+        (["compare", named @ ..], "" | "--quick") => {
+            let wanted = compare::Wanted::parse(named, option == "--quick")?;
+            report.step("bench compare", || compare::run_all(workspace, &wanted));
             return Ok(());
         }
         (_, "--quick") => bail!("`--quick` goes with `bench compare`"),

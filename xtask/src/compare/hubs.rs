@@ -14,6 +14,8 @@ pub(super) enum Server {
     /// Ours, with a certificate.
     OursTls,
     DurableStreams,
+    /// A program that was named on the command line.
+    Given(&'static str),
     /// A server of `benches/compare`'s `hubs`.
     Compared(&'static str),
     Nchan,
@@ -141,10 +143,18 @@ const fn hub(
     }
 }
 
+impl Hub {
+    /// One that was named on the command line. The program prints `listening PUBLISH SUBSCRIBE`, two
+    /// addresses, and serves `POST /pub/TOPIC` at the first, WebSocket `/sub/TOPIC` at the second.
+    pub(super) const fn given(name: &'static str, program: &'static str) -> Self {
+        hub(name, "rust", Server::Given(program), PLAIN_WS)
+    }
+}
+
 /// Hubs that are not run, and why.
 pub(super) const NOT_RUN: [(&str, &str); 1] = [(
     "uWebSockets, Pushpin",
-    "neither is a package of crates.io or npm; measured by hand only",
+    "neither is a package of crates.io or npm; give a server as NAME=PROGRAM",
 )];
 
 /// One worker, no log, room for the 10,000 messages of the replay rows.

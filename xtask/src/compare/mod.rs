@@ -27,12 +27,60 @@ mod targets;
 /// How long a server may take to listen, or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs everything; with `quick` a tenth of it, which leaves `docs` and `benches/records` alone.
+/// What to run, of what could be.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// A tenth of the time and of the crowds.
+    quick: bool,
+    /// Rows by name; all, if there are none.
+    rows: Vec<&'static str>,
+    /// More servers: name and program.
+    hubs: Vec<(&'static str, &'static str)>,
+}
+
+impl Wanted {
+    /// `named` has names of rows, and servers as `NAME=PROGRAM`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such row or program.
+    pub(crate) fn parse(named: &[&str], quick: bool) -> Result<Self> {
+        let mut wanted = Self {
+            quick,
+            ..Self::default()
+        };
+        for named in named {
+            if let Some((name, program)) = named.split_once('=') {
+                let path = fs::canonicalize(program).with_context(|| program.to_owned())?;
+                // They live as long as the hubs that are always there.
+                let [name, program] = [name.to_owned(), path.display().to_string()];
+                wanted.hubs.push((name.leak(), program.leak()));
+                continue;
+            }
+            let row = ROWS.iter().find(|row| row.name == *named);
+            let rows = || ROWS.map(|row| row.name).join(", ");
+            let row = row.with_context(|| format!("no row {named}; there are: {}", rows()))?;
+            wanted.rows.push(row.name);
+        }
+        Ok(wanted)
+    }
+
+    fn has(&self, row: &Row) -> bool {
+        self.rows.is_empty() || self.rows.contains(&row.name)
+    }
+
+    /// Is this the whole comparison?
+    fn is_all(&self) -> bool {
+        !self.quick && self.rows.is_empty()
+    }
+}
+
+/// Runs what is wanted. Unless that is everything, `docs` and `benches/records` are left alone.
 ///
 /// # Errors
 ///
 /// When there is nothing to compare with. A run that fails is noted in the record and the table.
-pub(crate) fn run_all(workspace: &Workspace, quick: bool) -> Result<String> {
+pub(crate) fn run_all(workspace: &Workspace, wanted: &Wanted) -> Result<String> {
     let cores = thread::available_parallelism()?.get();
     if cores < 2 {
         bail!("server and generator need a core each, and there is one");
@@ -45,7 +93,7 @@ pub(crate) fn run_all(workspace: &Workspace, quick: bool) -> Result<String> {
         .arg(&workspace.target))?;
     let bench = Bench {
         workspace,
-        quick,
+        quick: wanted.quick,
         nchan: tools::install_nchan(workspace).map_err(|error| format!("{error:#}")),
         node: tools::install_node_hubs(workspace).map_err(|error| format!("{error:#}")),
         durable_streams: tools::install_durable_streams(workspace)
@@ -55,11 +103,16 @@ pub(crate) fn run_all(workspace: &Workspace, quick: bool) -> Result<String> {
     fs::create_dir_all(&bench.scratch)?;
     let before = load();
     let mut runs = Vec::new();
-    for row in &ROWS {
+    let given = wanted.hubs.iter();
+    let given: Vec<_> = given
+        .map(|(name, program)| Hub::given(name, program))
+        .collect();
+    for row in ROWS.iter().filter(|row| wanted.has(row)) {
         eprintln!("\n{}: {}", row.name, row.what);
-        let hubs = HUBS.iter().filter(|hub| share(hub.groups, row.groups));
+        let hubs = HUBS.iter().chain(&given);
+        let hubs = hubs.filter(|hub| share(hub.groups, row.groups));
         let hubs = hubs.collect::<Vec<_>>();
-        let rounds = if quick {
+        let rounds = if wanted.quick {
             1
         } else {
             row.rounds.into_iter().max().unwrap_or(1)
@@ -74,7 +127,7 @@ pub(crate) fn run_all(workspace: &Workspace, quick: bool) -> Result<String> {
     }
     let record = json!({
         "date": word(workspace, "date", &["-u", "+%F"]),
-        "quick": quick,
+        "quick": wanted.quick,
         "commit": word(workspace, "git", &["rev-parse", "--short", "HEAD"]),
         "machine": machine(workspace, cores),
         "load_before": before,
@@ -85,10 +138,13 @@ pub(crate) fn run_all(workspace: &Workspace, quick: bool) -> Result<String> {
     });
     let text = serde_json::to_string_pretty(&record)? + "\n";
     let tables = table::render(&record);
-    if quick {
-        let path = bench.scratch.join("quick.json");
+    if !wanted.is_all() {
+        let path = bench.scratch.join("part.json");
         fs::write(&path, text)?;
-        println!("\nCrowds and times were cut: these figures mean nothing.\n{tables}");
+        println!("\n{tables}");
+        if wanted.quick {
+            println!("Crowds and times were cut: these figures mean nothing.");
+        }
         return Ok(format!("{} runs, {}", runs.len(), path.display()));
     }
     let date = record["date"].as_str().unwrap_or("undated");
@@ -216,6 +272,7 @@ impl Bench<'_> {
                 }
                 command
             }
+            Server::Given(program) => self.on_core(0, Path::new(program)),
             Server::DurableStreams => return self.start_durable_streams(),
             Server::Compared(name) => {
                 let mut command = self.on_core(0, &release.join("hubs"));

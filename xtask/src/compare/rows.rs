@@ -139,6 +139,7 @@ pub(super) fn shorten(options: &mut [&str]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::Wanted;
     use crate::compare::hubs::HUBS;
 
     #[test]
@@ -149,6 +150,17 @@ mod tests {
                 hubs.partition(|hub| hub.name.starts_with("tidegate"));
             assert!(!ours.is_empty() && !others.is_empty(), "{}", row.name);
         }
+    }
+
+    #[test]
+    fn rows_and_servers_are_wanted_by_name() {
+        let wanted = Wanted::parse(&["h2", "mine=/bin/sh"], false).unwrap();
+        let named = ROWS.iter().filter(|row| wanted.has(row));
+        assert_eq!(named.map(|row| row.name).collect::<Vec<_>>(), ["h2"]);
+        assert!(!wanted.is_all() && Wanted::default().is_all());
+        let unknown = Wanted::parse(&["h3"], false).unwrap_err().to_string();
+        assert!(unknown.contains("idle-15k"), "{unknown}");
+        assert!(Wanted::parse(&["mine=/nowhere"], false).is_err());
     }
 
     #[test]
