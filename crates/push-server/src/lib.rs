@@ -37,7 +37,6 @@ mod form;
 mod http;
 mod hub;
 mod link;
-mod losses;
 mod metered;
 mod metrics;
 mod patterns;

@@ -4,20 +4,22 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
 
-use backpressure::{Conflated, Conflation, Lag, Policy, ReadError, ShardHandle, Verdict};
+use backpressure::{Conflated, Conflation, Policy, ReadError, ShardHandle, Verdict};
 use bytes::{Bytes, BytesMut};
 use replay_store::feed::{Join, JoinError, Step};
-use replay_store::{After, Gap, GapReason, Position, Selector, Topic};
+use replay_store::{After, Gap, Position, Selector, Topic};
 use tokio::time::{Sleep, sleep_until};
 
+use self::losses::Losses;
 use crate::batch::Batching;
 use crate::fanout::{Attached, Encoding, Fanout, Seat};
 use crate::form::Form;
 use crate::hub::Hub;
-use crate::losses::Losses;
-use crate::metrics::{Slow, Source, Transport};
+use crate::metrics::{Source, Transport};
+
+mod losses;
+mod slow;
 
 /// The most bytes handed out at once, unless one event is larger.
 const MAX_CHUNK: usize = 64 * 1024;
@@ -537,73 +539,6 @@ impl Subscriber {
     /// store says so where it is not.
     fn join_again(&mut self) {
         self.join(self.position.map_or(self.after, After::Position));
-    }
-
-    #[cold]
-    fn too_slow(&self, lag: Lag) -> SubscriberError {
-        let policy = self.policy.as_str();
-        tracing::warn!(
-            connection = self.id,
-            policy,
-            events = lag.events,
-            bytes = lag.bytes,
-            "ended a subscription that is too far behind"
-        );
-        self.hub.registry().too_slow(&self.policy);
-        self.note_slow(0);
-        SubscriberError::TooSlow
-    }
-
-    /// Drops what is oldest, under the policy `drop-oldest`, and says so.
-    #[cold]
-    fn jump(&mut self, watermark: Position) -> Bytes {
-        let Phase::Live(live) = &mut self.phase else {
-            return Bytes::new();
-        };
-        let readers = &mut live.attached.readers;
-        let (seq, skipped) = readers.jump_within(self.policy.max(), watermark.seq);
-        let epoch = watermark.epoch;
-        self.lagged(Position { epoch, seq }, skipped.events)
-    }
-
-    /// A gap of what the policy dropped.
-    #[cold]
-    fn lagged(&mut self, continue_at: Position, skipped: u64) -> Bytes {
-        self.hub.registry().skipped(&self.policy, skipped);
-        let report = self.losses.get_or_insert_default().add(skipped);
-        self.report_losses(report);
-        let gap = Gap {
-            reason: GapReason::Lagged,
-            after: self.position,
-            continue_at,
-            floor: 0,
-        };
-        let mut out = Vec::new();
-        self.write_gap(&gap, Some(skipped), &mut out);
-        out.into()
-    }
-
-    fn report_losses(&self, report: Option<(u64, u64)>) {
-        let Some((skipped, gaps)) = report else {
-            return;
-        };
-        tracing::warn!(
-            connection = self.id,
-            policy = self.policy.as_str(),
-            skipped,
-            gaps,
-            "dropped the oldest events of a slow subscriber"
-        );
-        self.note_slow(skipped);
-    }
-
-    fn note_slow(&self, skipped: u64) {
-        self.hub.registry().note_slow(Slow {
-            at: SystemTime::now(),
-            connection: self.id,
-            policy: self.policy.as_str(),
-            skipped,
-        });
     }
 
     fn delivered(&self, source: Source, events: usize, bytes: usize) {
