@@ -191,6 +191,30 @@ mod tests {
         vec(piece, 0..6).prop_map(|pieces| pieces.concat())
     }
 
+    /// simdutf8 does not say whether a character is only cut.
+    #[test]
+    fn behind_many_bytes_a_cut_is_what_core_calls_one() {
+        let bytes = [
+            0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc2, 0xdf, 0xe0, 0xe1, 0xed,
+            0xef, 0xf0, 0xf1, 0xf4, 0xf5, 0xff,
+        ];
+        for len in [61, 64, 65, 130] {
+            let mut text = std::vec![b'a'; len];
+            let mut cuts = 0;
+            for (first, second, third) in bytes.iter().flat_map(|first| {
+                let pairs = bytes.iter().flat_map(|a| bytes.iter().map(move |b| (a, b)));
+                pairs.map(move |(second, third)| (first, second, third))
+            }) {
+                text.truncate(len);
+                text.extend([first, second, third]);
+                let expected = valid_up_to_by_core(&text);
+                assert_eq!(valid_up_to(&text), expected, "{first} {second} {third}");
+                cuts += usize::from(expected.is_ok_and(|valid| valid < text.len()));
+            }
+            assert!(cuts > 100);
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
 
