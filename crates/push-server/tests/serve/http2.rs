@@ -32,12 +32,12 @@ where
     client
 }
 
-async fn plain(served: &Served, window: u32) -> SendRequest<Bytes> {
+pub(crate) async fn plain(served: &Served, window: u32) -> SendRequest<Bytes> {
     connect(TcpStream::connect(served.address).await.unwrap(), window).await
 }
 
 /// An event stream, read up to `$ready`.
-async fn subscribe(client: &SendRequest<Bytes>, query: &str) -> Events {
+pub(crate) async fn subscribe(client: &SendRequest<Bytes>, query: &str) -> Events {
     let uri = format!("http://localhost/events?{query}");
     let request = Request::get(uri).body(()).unwrap();
     let (response, _) = client
@@ -58,12 +58,20 @@ async fn subscribe(client: &SendRequest<Bytes>, query: &str) -> Events {
     events
 }
 
-struct Events {
+pub(crate) struct Events {
     body: RecvStream,
     received: String,
 }
 
 impl Events {
+    /// The next bytes, `None` at the end of the stream.
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        let chunk = self.body.data().await?.unwrap();
+        let released = self.body.flow_control().release_capacity(chunk.len());
+        released.unwrap();
+        Some(chunk)
+    }
+
     async fn until(&mut self, text: &str) -> String {
         let found = timeout(PATIENCE, async {
             while !self.received.contains(text) {

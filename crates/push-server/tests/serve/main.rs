@@ -2,4 +2,5 @@
 
 mod http2;
 mod paths;
+mod policies;
 mod support;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use push_server::{Hub, HubConfig, Server};
 use replay_store::{AnyStore, Append, Clock, Epoch, MemoryConfig, MemoryStore, Topic};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -49,6 +49,14 @@ impl Served {
         self.hub.publish(event).await.unwrap();
     }
 
+    pub(crate) async fn publish_keyed(&self, topic: &str, key: &str, data: &str) {
+        let event = Append {
+            conflate_key: Some(key.into()),
+            ..Append::new(Topic::new(topic).unwrap(), data.to_owned())
+        };
+        self.hub.publish(event).await.unwrap();
+    }
+
     pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
         timeout(PATIENCE, self.serving).await.unwrap().unwrap();
@@ -85,6 +93,16 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self {
             socket: TcpStream::connect(address).await.unwrap(),
+            received: Vec::new(),
+        }
+    }
+
+    /// One that takes in little by itself.
+    pub(crate) async fn connect_small(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(2 * 1024).unwrap();
+        Self {
+            socket: socket.connect(address).await.unwrap(),
             received: Vec::new(),
         }
     }
