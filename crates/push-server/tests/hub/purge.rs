@@ -1,8 +1,16 @@
 //! What was purged is handed out to nobody.
 
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use push_server::HubConfig;
-use replay_store::{AnyStore, Append, Selector, Topic};
+use replay_store::{
+    After, AnyStore, Append, Appended, Capabilities, Hint, Limit, Page, ReplayStore, Selector,
+    StoreError, Topic,
+};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::support::*;
 
@@ -141,4 +149,69 @@ async fn a_purge_by_the_library_answers_where_the_log_ended() {
         cursor(2),
         "no seq comes twice"
     );
+}
+
+/// A store whose hints come late: one for each permit.
+struct LateHints(AnyStore, Arc<Semaphore>);
+
+impl ReplayStore for LateHints {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
+        self.0.append(batch).await
+    }
+
+    async fn read(
+        &self,
+        selector: &Selector,
+        after: After,
+        limit: Limit,
+    ) -> Result<Page, StoreError> {
+        self.0.read(selector, after, limit).await
+    }
+
+    async fn trim(&self, selector: &Selector, through: u64) -> Result<(), StoreError> {
+        self.0.trim(selector, through).await
+    }
+
+    fn hints(&self) -> Option<BoxStream<'static, Hint>> {
+        let permits = Arc::clone(&self.1);
+        let late = self.0.hints()?.then(move |hint| {
+            let permits = Arc::clone(&permits);
+            async move {
+                permits.acquire().await.unwrap().forget();
+                hint
+            }
+        });
+        Some(late.boxed())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_that_comes_after_a_purge_brings_nothing_purged() {
+    let store = store(EPOCH, 10_000);
+    let hints = Arc::new(Semaphore::new(2));
+    let late = LateHints(store.clone(), Arc::clone(&hints));
+    let hub = hub_with(HubConfig::new(), AnyStore::new(late)).await;
+    // A page has one of the large events. Another node appends them.
+    let large = |name: &str| format!("{name} {}", "x".repeat(200_000));
+    let append = async |topic: &str, data: String| {
+        let event = Append::new(Topic::new(topic).unwrap(), data);
+        store.append(vec![event]).await.unwrap();
+    };
+    let mut live = Stream::live(&hub, "/events?topic=b").await;
+    for name in ["first", "second"] {
+        append("b", large(name)).await;
+        assert!(live.next_event().await.0.starts_with(name));
+    }
+    append("a", "purged".to_owned()).await;
+    append("b", large("last")).await;
+    purge(&hub, "topic=a").await;
+
+    let mut stream = Stream::open(&hub, "/events?topic=**&format=raw", Some(&cursor(0))).await;
+    assert_eq!(read_to(&mut stream, "second").await, ["trimmed"]);
+    hints.add_permits(2);
+    assert_eq!(read_to(&mut stream, "last").await, [""; 0]);
 }
