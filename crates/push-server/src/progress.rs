@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use crate::link::Peer;
@@ -19,15 +20,23 @@ pub(crate) struct WriteProgress<IO> {
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     peer: Peer,
+    /// Counts the connection for as long as its socket is open, whoever has it.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<IO> WriteProgress<IO> {
-    pub(crate) const fn new(io: IO, patience: Duration, peer: Peer) -> Self {
+    pub(crate) const fn new(
+        io: IO,
+        patience: Duration,
+        peer: Peer,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
         Self {
             io,
             patience,
             stalled: None,
             peer,
+            _permit: permit,
         }
     }
 
@@ -117,7 +126,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_cut_after_the_patience_and_no_sooner() {
         let (mut peer, io) = tokio::io::duplex(4);
-        let mut io = WriteProgress::new(io, Duration::from_secs(30), anyone());
+        let mut io = WriteProgress::new(io, Duration::from_secs(30), anyone(), None);
         let begun = Instant::now();
         let error = io.write_all(b"0123456789").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -130,7 +139,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_a_little_at_a_time_is_kept() {
         let (mut peer, io) = tokio::io::duplex(1);
-        let mut io = WriteProgress::new(io, Duration::from_secs(30), anyone());
+        let mut io = WriteProgress::new(io, Duration::from_secs(30), anyone(), None);
         let reader = tokio::spawn(async move {
             let mut taken = Vec::new();
             while taken.len() < 10 {

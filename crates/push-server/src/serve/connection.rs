@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 
 use super::raw::RawStream;
@@ -47,10 +47,10 @@ const H2_WINDOW: u32 = 1 << 20;
 type Taken = Arc<Mutex<Option<Response<HubBody>>>>;
 
 /// What every connection of a listener needs.
-#[derive(Clone)]
 pub(super) struct Context {
     pub(super) hub: Hub,
     pub(super) peer: Peer,
+    pub(super) permit: OwnedSemaphorePermit,
     pub(super) pages: Option<Arc<Pages>>,
     /// WebSocket over HTTP/2 is offered.
     pub(super) extended_connect: bool,
@@ -129,12 +129,18 @@ where
     let Context {
         hub,
         peer,
+        permit,
         pages,
         extended_connect,
         mut closed,
     } = context;
     let interval = hub.config().heartbeat;
-    let io = TokioIo::new(WriteProgress::new(stream, interval * 2, peer.clone()));
+    let io = TokioIo::new(WriteProgress::new(
+        stream,
+        interval * 2,
+        peer.clone(),
+        Some(permit),
+    ));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (hub, pages) = (hub.clone(), pages.clone());
         introduce(&peer, &mut request);
@@ -199,12 +205,13 @@ where
     let Context {
         hub,
         peer,
+        permit,
         pages,
         mut closed,
         ..
     } = context;
     let patience = hub.config().heartbeat * 2;
-    let io = WriteProgress::new(stream, patience, peer.clone());
+    let io = WriteProgress::new(stream, patience, peer.clone(), Some(permit));
     let taken = Taken::default();
     let service = {
         let (taken, peer) = (Arc::clone(&taken), peer.clone());

@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -45,6 +45,7 @@ pub struct Server {
     pages: Option<Arc<Pages>>,
     fast: bool,
     extended_connect: bool,
+    max_connections: usize,
     tls: Option<Tls>,
 }
 
@@ -65,6 +66,7 @@ impl Server {
             pages: None,
             fast: true,
             extended_connect: false,
+            max_connections: Semaphore::MAX_PERMITS,
             tls: None,
         }
     }
@@ -105,6 +107,20 @@ impl Server {
         self
     }
 
+    /// How many connections may be open at a time; by default as many as the process has descriptors
+    /// for. Whoever comes then waits in the kernel's queue until another leaves, and is refused by the
+    /// kernel where that queue is full. `usize::MAX` is no limit. An idle connection takes 2 to 20 KB,
+    /// by its protocol, besides what the kernel keeps for it.
+    #[must_use]
+    pub const fn max_connections(mut self, max: usize) -> Self {
+        self.max_connections = if max > Semaphore::MAX_PERMITS {
+            Semaphore::MAX_PERMITS
+        } else {
+            max
+        };
+        self
+    }
+
     /// Serves connections until `shutdown` completes, and while the hub [drains](Hub::drain) then;
     /// closes the hub at last and gives connections five seconds to end.
     ///
@@ -118,9 +134,11 @@ impl Server {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = self.fast.then(|| Shards::start(cores, &mut workers));
         let (pages, extended_connect) = (self.pages, self.extended_connect);
-        let context = |peer| Context {
+        let permits = Arc::new(Semaphore::new(self.max_connections));
+        let context = |peer, permit| Context {
             hub: self.hub.clone(),
             peer,
+            permit,
             pages: pages.clone(),
             extended_connect,
             closed: closed.clone(),
@@ -131,15 +149,30 @@ impl Server {
             hub.drain().await;
         };
         let mut drained = std::pin::pin!(drained);
+        let mut was_full = false;
         loop {
+            if permits.available_permits() == 0 && !std::mem::replace(&mut was_full, true) {
+                let max = self.max_connections;
+                tracing::warn!(
+                    max,
+                    "no more connections are allowed; others wait until one ends"
+                );
+            }
+            let accepted = async {
+                // Nobody closes the semaphore.
+                let permit = Arc::clone(&permits).acquire_owned().await;
+                let permit = permit.map_err(io::Error::other)?;
+                let (stream, address) = listener.accept().await?;
+                Ok((stream, address, permit))
+            };
             tokio::select! {
                 // Whom the kernel has let in already is told when to come back, too.
                 biased;
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, address)) => {
+                accepted = accepted => match accepted {
+                    Ok((stream, address, permit)) => {
                         prepare(&stream);
                         let peer = Peer::new(Arc::clone(hub.registry()), address);
-                        let context = context(peer);
+                        let context = context(peer, permit);
                         match &self.tls {
                             Some(tls) => {
                                 let tls = tls.clone();

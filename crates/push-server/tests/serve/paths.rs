@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use push_server::Server;
 use tokio::io::AsyncWriteExt as _;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::*;
 
@@ -285,5 +286,32 @@ async fn a_connection_that_asked_for_nothing_does_not_hold_up_the_end() {
         served.stop().await;
         assert!(start.elapsed() < Duration::from_secs(2), "{beginning:?}");
         drop(idle);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_one_too_many_waits_until_another_leaves() {
+    let upgrade = "GET /ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
+        connection: upgrade\r\nsec-websocket-version: 13\r\n\
+        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    for fast in [false, true] {
+        let set = |server: Server| server.fast_path(fast).max_connections(2);
+        let served = Served::start_with(config(), set).await;
+        let mut first = served.send(GET).await;
+        live(&mut first).await;
+        // A session is a connection too, though it left the server's hands.
+        let mut second = served.send(upgrade).await;
+        second.until("101 Switching Protocols").await;
+        let mut third = served.send(GET).await;
+        let mut byte = [0];
+        let early = timeout(Duration::from_millis(300), third.socket.peek(&mut byte)).await;
+        assert!(early.is_err(), "it was let in");
+        drop(first);
+        live(&mut third).await;
+        let mut fourth = served.send(GET).await;
+        drop(second);
+        live(&mut fourth).await;
+        drop((third, fourth));
+        served.stop().await;
     }
 }
