@@ -1,5 +1,5 @@
 //! Prints the figures of `docs/stores.md`: `cargo run --release -p benches --bin stores`, in about
-//! three minutes on an idle machine. `stores memory sqlite redis nats` measures those that are named.
+//! four minutes. `stores memory sqlite redis nats` measures those that are named.
 //! The servers are its own, on free loopback ports. `stores fill PATH` is what it kills.
 #![expect(
     clippy::print_stdout,
