@@ -19,10 +19,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::raw::RawStream;
 use super::shard::Shards;
@@ -35,6 +35,9 @@ use crate::progress::WriteProgress;
 
 /// How long a client may take to send a request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often a connection that has sent a part of HTTP/2's preface is looked at, at least.
+const PREFACE_RETRY: Duration = Duration::from_millis(250);
 
 /// Streams that a client may have open on one HTTP/2 connection; browsers put all that they have
 /// for a site on one.
@@ -117,8 +120,13 @@ async fn is_h2(stream: &TcpStream) -> io::Result<bool> {
         if peeked == 0 || !PREFACE.starts_with(seen) || peeked == PREFACE.len() {
             return Ok(seen == PREFACE);
         }
-        // The rest of the preface is on its way; what has come stays readable meanwhile.
-        sleep(Duration::from_millis(5)).await;
+        // The rest of the preface is on its way. What has come stays readable, so it is forgotten
+        // that it is: more wakes. What came just before that was forgotten is found a little later.
+        let waiting = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _forgotten = stream.try_io(Interest::READABLE, waiting);
+        if let Ok(ready) = timeout(PREFACE_RETRY, stream.readable()).await {
+            ready?;
+        }
     }
 }
 

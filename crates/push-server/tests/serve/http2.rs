@@ -314,3 +314,24 @@ async fn tls_offers_both_protocols() {
     }
     served.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preface_that_comes_in_pieces_is_one() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let served = Served::start(config(), true).await;
+    let mut socket = TcpStream::connect(served.address).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    // And an empty SETTINGS frame, RFC 9113 sections 3.4 and 6.5.
+    for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" {
+        socket.write_all(&[*byte]).await.unwrap();
+        sleep(Duration::from_millis(5)).await;
+    }
+    let mut head = [0; 9];
+    timeout(PATIENCE, socket.read_exact(&mut head))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(head[3], 4, "SETTINGS come first");
+    drop(socket);
+    served.stop().await;
+}
