@@ -191,6 +191,11 @@ impl Subscriber {
         self
     }
 
+    /// Does it wait for events, and not for the store? Then it is woken when the hub closes.
+    pub(crate) const fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live(_))
+    }
+
     pub(crate) const fn hub(&self) -> &Hub {
         &self.hub
     }

@@ -10,6 +10,7 @@ mod query;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use backpressure::ShardHandle;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response};
@@ -46,6 +47,13 @@ impl HubBody {
     /// Is this an event stream?
     pub(crate) const fn is_events(&self) -> bool {
         matches!(self.0, Kind::Events(_))
+    }
+
+    /// See [`Subscriber::set_shard`](crate::Subscriber::set_shard); nothing but event streams waits.
+    pub(crate) fn set_shard(&mut self, shard: ShardHandle) {
+        if let Kind::Events(body) = &mut self.0 {
+            body.set_shard(shard);
+        }
     }
 
     /// The event stream, if this is one.

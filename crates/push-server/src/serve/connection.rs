@@ -18,14 +18,16 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use super::raw::RawStream;
 use super::shard::Shards;
+use super::streams::Streams;
 use super::tls::Tls;
 use super::{CONNECTION_BUFFER, Pages, answer};
 use crate::http::HubBody;
@@ -57,11 +59,13 @@ pub(super) struct Context {
     pub(super) pages: Option<Arc<Pages>>,
     /// WebSocket over HTTP/2 is offered.
     pub(super) extended_connect: bool,
+    /// The workers that take subscriptions off their connections' tasks, if any do.
+    pub(super) shards: Option<Shards>,
     pub(super) closed: watch::Receiver<()>,
 }
 
-/// Serves one connection in plain text. `shards` takes its event stream, if it has one.
-pub(super) async fn plain(stream: TcpStream, context: Context, shards: Option<Shards>) {
+/// Serves one connection in plain text.
+pub(super) async fn plain(stream: TcpStream, context: Context) {
     let mut closed = context.closed.clone();
     let first = tokio::select! {
         first = timeout(HEAD_TIMEOUT, is_h2(&stream)) => first,
@@ -74,12 +78,12 @@ pub(super) async fn plain(stream: TcpStream, context: Context, shards: Option<Sh
     if h2 {
         return http2(stream, context).await;
     }
-    let hub = context.hub.clone();
+    let (hub, shards) = (context.hub.clone(), context.shards.clone());
     if let Some((io, behind, response)) = http1(stream, context, shards.is_some()).await
         && let (head, body) = response.into_parts()
         && let (Some(shards), Ok(body)) = (shards, body.into_events())
     {
-        shards.take(RawStream::new(io, &head, body, behind, hub.session()));
+        shards.take_stream(RawStream::new(io, &head, body, behind, hub.session()));
     }
 }
 
@@ -140,6 +144,7 @@ where
         permit,
         pages,
         extended_connect,
+        shards,
         mut closed,
     } = context;
     let interval = hub.config().heartbeat;
@@ -149,16 +154,20 @@ where
         peer.clone(),
         Some(permit),
     ));
+    let mut streams = Streams::default();
+    let shard = streams.shard();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let (hub, pages) = (hub.clone(), pages.clone());
-        introduce(&peer, &mut request);
+        let (hub, pages, shard) = (hub.clone(), pages.clone(), shard.clone());
+        introduce(&peer, shards.as_ref(), &mut request);
         // In a box, since hyper would keep the room for it as long as the response's stream lives.
         Box::pin(async move {
             name_host(&mut request);
-            Ok::<_, Infallible>(answer(&hub, pages.as_deref(), request).await)
+            let mut response = answer(&hub, pages.as_deref(), request).await;
+            response.body_mut().set_shard(shard);
+            Ok::<_, Infallible>(response)
         })
     });
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(streams.executor());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -171,22 +180,30 @@ where
         builder.enable_connect_protocol();
     }
     let mut connection = pin!(builder.serve_connection(io, service));
-    let result = tokio::select! {
-        result = &mut connection => result,
-        _ = closed.changed() => {
+    let mut closing = pin!(closed.changed());
+    let mut graceful = false;
+    // The streams have their own way to give others their turn.
+    let result = unconstrained(std::future::poll_fn(|cx| {
+        if !graceful && closing.as_mut().poll(cx).is_ready() {
+            graceful = true;
             connection.as_mut().graceful_shutdown();
-            connection.await
         }
-    };
+        streams.poll(cx, |cx| connection.as_mut().poll(cx))
+    }))
+    .await;
     if let Err(error) = result {
         tracing::debug!(%error, "an HTTP/2 connection was cut");
     }
 }
 
-/// Tells whoever answers a request from whom it is, if that opens a connection in our sense.
-fn introduce(peer: &Peer, request: &mut Request<Incoming>) {
+/// Tells whoever answers a request from whom it is, if that opens a connection in our sense, and who
+/// takes a WebSocket session.
+fn introduce(peer: &Peer, shards: Option<&Shards>, request: &mut Request<Incoming>) {
     if matches!(*request.method(), Method::GET | Method::CONNECT) {
         request.extensions_mut().insert(peer.clone());
+        if let Some(shards) = shards {
+            request.extensions_mut().insert(shards.clone());
+        }
     }
 }
 
@@ -215,6 +232,7 @@ where
         peer,
         permit,
         pages,
+        shards,
         mut closed,
         ..
     } = context;
@@ -224,7 +242,7 @@ where
     let service = {
         let (taken, peer) = (Arc::clone(&taken), peer.clone());
         service_fn(move |mut request| {
-            introduce(&peer, &mut request);
+            introduce(&peer, shards.as_ref(), &mut request);
             let (hub, pages, taken) = (hub.clone(), pages.clone(), Arc::clone(&taken));
             // In a box, as over HTTP/2.
             Box::pin(async move {

@@ -3,6 +3,7 @@
 mod connection;
 mod raw;
 mod shard;
+mod streams;
 mod tls;
 
 use std::fmt;
@@ -18,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::connection::Context;
-use self::shard::Shards;
+pub(crate) use self::shard::Shards;
 pub use self::tls::{Tls, TlsError};
 use crate::http::HubBody;
 use crate::http::problem::Problem;
@@ -83,8 +84,9 @@ impl Server {
     }
 
     /// Whether event streams over HTTP/1 in plain text get a socket of their own instead of staying
-    /// with hyper, which is the default: it takes less memory and time, and nothing else differs but
-    /// that such a stream ends with its connection.
+    /// with hyper, and WebSocket sessions share a few tasks instead of having one each, which is the
+    /// default: it takes less memory and time, and nothing else differs but that such a stream ends
+    /// with its connection.
     #[must_use]
     pub const fn fast_path(mut self, fast: bool) -> Self {
         self.fast = fast;
@@ -126,7 +128,8 @@ impl Server {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cuts all connections but WebSocket sessions, which end with the hub.
+    /// Dropping the future cuts all connections, but for WebSocket sessions without the
+    /// [fast path](Self::fast_path), which end with the hub.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let (closing, closed) = watch::channel(());
         let mut connections = JoinSet::new();
@@ -141,6 +144,7 @@ impl Server {
             permit,
             pages: pages.clone(),
             extended_connect,
+            shards: shards.clone(),
             closed: closed.clone(),
         };
         let hub = self.hub.clone();
@@ -179,8 +183,7 @@ impl Server {
                                 connections.spawn(connection::encrypted(stream, context, tls))
                             }
                             None => {
-                                let shards = shards.clone();
-                                connections.spawn(connection::plain(stream, context, shards))
+                                connections.spawn(connection::plain(stream, context))
                             }
                         };
                     }

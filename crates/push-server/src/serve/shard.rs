@@ -1,28 +1,48 @@
-//! The workers that event streams live on once they have a socket of their own.
+//! The workers that subscriptions live on once they have a socket of their own: event streams, and
+//! WebSocket sessions.
 //!
-//! A worker is one task with many streams. It is woken once for an event however many of its streams
-//! wait for it, and wakes them itself.
+//! A worker is one task with many of them. It is woken once for an event however many of its
+//! subscriptions wait for it, and wakes them itself.
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use backpressure::Shard;
+use backpressure::{Shard, ShardHandle};
+use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::raw::RawStream;
 
-/// Hands streams to workers.
+/// Hands subscriptions to workers.
 #[derive(Clone)]
 pub(crate) struct Shards(Arc<[Handle]>);
 
 struct Handle {
-    streams: mpsc::UnboundedSender<RawStream>,
-    /// How many streams the worker has, and how many are on their way to it.
+    work: mpsc::UnboundedSender<Work>,
+    shard: ShardHandle,
+    /// How much the worker has, and how much is on its way to it.
     load: Arc<AtomicUsize>,
+}
+
+/// What a worker polls, which gives the others their turn by itself.
+enum Work {
+    Stream(RawStream),
+    Session(BoxFuture<'static, ()>),
+}
+
+impl Future for Work {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.get_mut() {
+            Self::Stream(stream) => Pin::new(stream).poll(cx),
+            Self::Session(session) => session.as_mut().poll(cx),
+        }
+    }
 }
 
 impl Shards {
@@ -30,31 +50,45 @@ impl Shards {
     /// are over.
     pub(crate) fn start(count: usize, tasks: &mut JoinSet<()>) -> Self {
         let start = |_| {
-            let (streams, received) = mpsc::unbounded_channel();
+            let (work, received) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
             let worker = Worker {
                 shard: Shard::new(),
                 received: Some(received),
-                streams: FuturesUnordered::new(),
+                running: FuturesUnordered::new(),
                 load: Arc::clone(&load),
             };
+            let shard = worker.shard.handle();
             // A worker has its own way to give others their turn.
             tasks.spawn(tokio::task::unconstrained(worker.run()));
-            Handle { streams, load }
+            Handle { work, shard, load }
         };
         Self((0..count.max(1)).map(start).collect())
     }
 
     /// Leaves a stream to the worker that has the fewest.
-    pub(crate) fn take(&self, stream: RawStream) {
-        let least = self
-            .0
-            .iter()
-            .min_by_key(|handle| handle.load.load(Ordering::Relaxed));
+    pub(crate) fn take_stream(&self, mut stream: RawStream) {
+        self.take(|shard| {
+            stream.set_shard(shard);
+            Work::Stream(stream)
+        });
+    }
+
+    /// The same for a session, which must let others have their turn now and then.
+    pub(crate) fn take_session<S>(&self, session: impl FnOnce(ShardHandle) -> S)
+    where
+        S: Future<Output = ()> + Send + 'static,
+    {
+        self.take(|shard| Work::Session(Box::pin(session(shard))));
+    }
+
+    fn take(&self, work: impl FnOnce(ShardHandle) -> Work) {
+        let handles = self.0.iter();
+        let least = handles.min_by_key(|handle| handle.load.load(Ordering::Relaxed));
         if let Some(handle) = least {
             handle.load.fetch_add(1, Ordering::Relaxed);
-            // A worker that is gone was told to cut its streams.
-            let _cut = handle.streams.send(stream);
+            // A worker that is gone was told to cut what it had.
+            let _cut = handle.work.send(work(handle.shard.clone()));
         }
     }
 }
@@ -62,8 +96,8 @@ impl Shards {
 struct Worker {
     shard: Shard,
     /// `None` once nobody is left to send any.
-    received: Option<mpsc::UnboundedReceiver<RawStream>>,
-    streams: FuturesUnordered<RawStream>,
+    received: Option<mpsc::UnboundedReceiver<Work>>,
+    running: FuturesUnordered<Work>,
     load: Arc<AtomicUsize>,
 }
 
@@ -75,20 +109,16 @@ impl Worker {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(received) = &mut self.received {
             match received.poll_recv(cx) {
-                Poll::Ready(Some(mut stream)) => {
-                    stream.set_shard(self.shard.handle());
-                    self.streams.push(stream);
-                }
+                Poll::Ready(Some(work)) => self.running.push(work),
                 Poll::Ready(None) => self.received = None,
                 Poll::Pending => break,
             }
         }
         while self.shard.poll_wake(cx).is_ready() {}
-        let mut streams = pin!(&mut self.streams);
-        while let Poll::Ready(Some(())) = streams.as_mut().poll_next(cx) {
+        while let Poll::Ready(Some(())) = Pin::new(&mut self.running).poll_next(cx) {
             self.load.fetch_sub(1, Ordering::Relaxed);
         }
-        if self.received.is_none() && self.streams.is_empty() {
+        if self.received.is_none() && self.running.is_empty() {
             return Poll::Ready(());
         }
         Poll::Pending

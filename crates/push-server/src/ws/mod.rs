@@ -16,6 +16,7 @@ use crate::http::problem::Problem;
 use crate::hub::Hub;
 use crate::link::Link;
 use crate::metrics::Transport;
+use crate::serve::Shards;
 
 /// Answers a WebSocket handshake and leaves the session to a task of its own.
 pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<HubBody>, Problem> {
@@ -71,13 +72,17 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
     let link = Link::of_request(hub, Transport::WebSocket, &request);
     let (hub, guard) = (hub.clone(), hub.session());
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::spawn(async move {
+    let session = |shard| async move {
         match upgraded.await {
-            Ok(io) => session::run(hub, link, TokioIo::new(io), deflate).await,
+            Ok(io) => session::run(hub, link, TokioIo::new(io), deflate, shard).await,
             Err(error) => tracing::debug!(%error, "the client left during the upgrade"),
         }
         drop(guard);
-    });
+    };
+    match request.extensions().get::<Shards>() {
+        Some(shards) => shards.take_session(|shard| session(Some(shard))),
+        None => drop(tokio::spawn(session(None))),
+    }
     Ok(response)
 }
 

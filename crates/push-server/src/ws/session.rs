@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use backpressure::ShardHandle;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt as _};
@@ -16,7 +17,8 @@ use session_proto::envelope::{ClientMessage, ServerMessage};
 use session_proto::{Beat, Heartbeat};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use ws_proto::handshake::{DeflateParams, DeflateSide};
 use ws_proto::{
     Assembler, CloseCode, Connection, Deflater, Eof, Event, Inflater, Kind, Message, Server,
@@ -42,6 +44,9 @@ const COMPRESS_FROM: usize = 1024;
 /// How many publishes of one connection may wait for the store; beyond it nothing is read.
 const MAX_PUBLISHES: usize = 64;
 
+/// After so many things in a row others get their turn.
+const TURNS: u32 = 32;
+
 /// Runs one session until either side ends it: the client's `resume` opens the subscription,
 /// `publish` appends, `subscribe` and `unsubscribe` change the topics. `docs/resume-protocol.md`
 /// is the specification.
@@ -64,16 +69,21 @@ where
         Via::Other,
         None,
     );
-    run(hub, link, io, deflate).await;
+    run(hub, link, io, deflate, None).await;
 }
 
-/// As [`websocket`], for a connection that is known.
-pub(crate) async fn run<IO>(hub: Hub, mut link: Link, mut io: IO, deflate: Option<DeflateParams>)
-where
+/// As [`websocket`], for a connection that is known, on the worker of a shard if there is one.
+pub(crate) async fn run<IO>(
+    hub: Hub,
+    mut link: Link,
+    mut io: IO,
+    deflate: Option<DeflateParams>,
+    shard: Option<ShardHandle>,
+) where
     IO: AsyncRead + AsyncWrite + Send + Unpin,
 {
     link.begin();
-    let mut session = Session::new(hub, link, deflate);
+    let mut session = Session::new(hub, link, deflate, shard);
     if let Err(error) = session.run(&mut io).await {
         let connection = session.link.id();
         tracing::debug!(connection, %error, "a WebSocket session was cut");
@@ -96,6 +106,9 @@ struct Session {
     /// Whole frames that wait to be written: answers and control frames.
     out: Vec<u8>,
     closing: watch::Receiver<bool>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// What wakes the subscription.
+    shard: Option<ShardHandle>,
 }
 
 enum Wake {
@@ -108,7 +121,12 @@ enum Wake {
 }
 
 impl Session {
-    fn new(hub: Hub, link: Link, deflate: Option<DeflateParams>) -> Self {
+    fn new(
+        hub: Hub,
+        link: Link,
+        deflate: Option<DeflateParams>,
+        shard: Option<ShardHandle>,
+    ) -> Self {
         let interval = hub.config().heartbeat;
         let limit = hub.config().max_message_bytes;
         let mut config = ws_proto::Config::default();
@@ -130,6 +148,8 @@ impl Session {
             publishes: FuturesOrdered::new(),
             out: Vec::new(),
             closing: hub.closing(),
+            timer: None,
+            shard,
             hub,
             link,
         }
@@ -144,7 +164,13 @@ impl Session {
         IO: AsyncRead + AsyncWrite + Send + Unpin,
     {
         let patience = self.hub.config().heartbeat * 2;
+        let mut turns = 0;
         loop {
+            turns += 1;
+            if turns == TURNS {
+                turns = 0;
+                yield_now().await;
+            }
             self.connection.poll_transmit(&mut self.out);
             if !self.out.is_empty() {
                 let out = std::mem::take(&mut self.out);
@@ -203,18 +229,22 @@ impl Session {
         .map(|due| self.started + due);
         let room = self.publishes.len() < MAX_PUBLISHES;
         let closing = self.connection.is_closing();
+        let Self {
+            publishes,
+            subscriber,
+            closing: closed,
+            timer,
+            ..
+        } = self;
+        // A subscription that waits for events is told, too, and costs less to ask.
+        let subscribed = subscriber.is_some();
+        let told = subscriber.as_ref().is_some_and(Subscriber::is_live);
         tokio::select! {
             read = read(reader), if room => Wake::Read(read),
-            answer = self.publishes.next(), if !self.publishes.is_empty() => {
-                Wake::Published(answer)
-            }
-            item = next(&mut self.subscriber), if self.subscriber.is_some() && !closing => {
-                Wake::Subscribed(item)
-            }
-            () = closed(&mut self.closing), if !closing => Wake::Closing,
-            () = sleep_until(deadline.unwrap_or(self.started)), if deadline.is_some() => {
-                Wake::Timeout
-            }
+            answer = publishes.next(), if !publishes.is_empty() => Wake::Published(answer),
+            item = next(subscriber), if subscribed && !closing => Wake::Subscribed(item),
+            () = closes(closed), if !told && !closing => Wake::Closing,
+            () = expires(timer, deadline), if deadline.is_some() => Wake::Timeout,
         }
     }
 
@@ -330,9 +360,13 @@ impl Session {
                     };
                     let after = after.map_or(After::Latest, |id| After::parse(id.as_bytes()));
                     let form = Form::WebSocket;
-                    Ok(self
+                    let mut subscriber = self
                         .hub
-                        .subscribe_for(&self.link, selector, form, policy, after))
+                        .subscribe_for(&self.link, selector, form, policy, after);
+                    if let Some(shard) = &self.shard {
+                        subscriber.set_shard(shard.clone());
+                    }
+                    Ok(subscriber)
                 });
                 match result {
                     Ok(subscriber) => self.subscriber = Some(subscriber),
@@ -500,9 +534,28 @@ async fn linger(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()
     timeout(LINGER, rest).await.unwrap_or(Ok(()))
 }
 
-async fn closed(closing: &mut watch::Receiver<bool>) {
+async fn closes(closing: &mut watch::Receiver<bool>) {
     // The sender lives as long as the hub, which this session holds.
     let _ = closing.wait_for(|closed| *closed).await;
+}
+
+/// Completes at the deadline. It may move with every event: a timer that is early is set again when
+/// it fires, which costs less than to set it each time.
+async fn expires(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Option<Instant>) {
+    let Some(deadline) = deadline else {
+        return std::future::pending().await;
+    };
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+    if timer.deadline() > deadline {
+        timer.as_mut().reset(deadline);
+    }
+    loop {
+        timer.as_mut().await;
+        if Instant::now() >= deadline {
+            return;
+        }
+        timer.as_mut().reset(deadline);
+    }
 }
 
 async fn next(subscriber: &mut Option<Subscriber>) -> Option<Result<Bytes, SubscriberError>> {
