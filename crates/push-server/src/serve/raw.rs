@@ -2,6 +2,7 @@
 //! will ever be written to it.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
@@ -110,9 +111,10 @@ impl RawStream {
     /// Reads until there is nothing to read. The client's end is an error, as it is for hyper: a
     /// client that closes only its writing half gets no more either.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let mut bytes = [0; 512];
+        // Not zeroed for every event.
+        let mut bytes = [const { MaybeUninit::uninit() }; 512];
         loop {
-            let mut buffer = ReadBuf::new(&mut bytes);
+            let mut buffer = ReadBuf::uninit(&mut bytes);
             match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(read) => read?,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use backpressure::ShardHandle;
@@ -33,6 +33,8 @@ pub struct EventBody {
     heartbeat: Heartbeat,
     started: Instant,
     timer: Pin<Box<Sleep>>,
+    /// When the timer fires, and whom it wakes then.
+    armed: Option<(Instant, Waker)>,
     preamble: Option<Bytes>,
     /// The reconnection time, repeated when the stream ends because of the hub.
     retry_ms: u64,
@@ -80,6 +82,7 @@ impl EventBody {
             subscriber,
             link,
             timer: Box::pin(tokio::time::sleep(Duration::MAX)),
+            armed: None,
             heartbeat,
             started: Instant::now(),
             preamble: Some(preamble.into()),
@@ -121,11 +124,21 @@ impl EventBody {
             };
             let deadline = self.started + due;
             // Every event puts the heartbeat off. A timer that is early is set again when it fires,
-            // which costs less than to set it with every event.
+            // which costs less than to set it with every event, or to look at it.
+            if let Some((fires, waker)) = &self.armed
+                && *fires <= deadline
+                && Instant::now() < *fires
+                && waker.will_wake(cx.waker())
+            {
+                return Poll::Pending;
+            }
             if self.timer.is_elapsed() || self.timer.deadline() > deadline {
                 self.timer.as_mut().reset(deadline);
             }
-            std::task::ready!(self.timer.as_mut().poll(cx));
+            if self.timer.as_mut().poll(cx).is_pending() {
+                self.armed = Some((self.timer.deadline(), cx.waker().clone()));
+                return Poll::Pending;
+            }
             if self.heartbeat.handle_timeout(self.started.elapsed()) == Some(Beat::Send) {
                 return Poll::Ready(());
             }
