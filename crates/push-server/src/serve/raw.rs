@@ -59,6 +59,7 @@ impl RawStream {
     }
 
     pub(crate) fn set_shard(&mut self, shard: ShardHandle) {
+        self.body.on_own_socket();
         self.body.set_shard(shard);
     }
 

@@ -98,10 +98,14 @@ impl EventBody {
         super::response(HubBody::events(self))
     }
 
-    /// The stream has a socket of its own, and this worker wakes it; see [`Subscriber::set_shard`].
+    /// See [`Subscriber::set_shard`].
     pub(crate) fn set_shard(&mut self, shard: ShardHandle) {
-        self.link.on_own_socket();
         self.subscriber.set_shard(shard);
+    }
+
+    /// The stream has a socket of its own.
+    pub(crate) fn on_own_socket(&mut self) {
+        self.link.on_own_socket();
     }
 
     fn sent(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
