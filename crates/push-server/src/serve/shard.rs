@@ -6,14 +6,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use backpressure::{Shard, ShardHandle};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, Stream as _};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 
 use super::raw::RawStream;
 
@@ -28,20 +28,42 @@ struct Handle {
     load: Arc<AtomicUsize>,
 }
 
-/// What a worker polls, which gives the others their turn by itself.
+/// So many subscriptions are served in a row. Whoever publishes gets a turn after that, and those that
+/// come later are written everything that was published meanwhile at once.
+const TURN: u32 = 32;
+
+/// What a worker polls.
 enum Work {
     Stream(RawStream),
+    /// It gives the others their turn by itself.
     Session(BoxFuture<'static, ()>),
 }
 
-impl Future for Work {
-    type Output = ();
+/// Polls a subscription, or hands it back where the worker's turn is over.
+struct Served {
+    work: Option<Work>,
+    /// How many more of the worker's may be polled in this turn.
+    left: Arc<AtomicU32>,
+}
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.get_mut() {
-            Self::Stream(stream) => Pin::new(stream).poll(cx),
-            Self::Session(session) => session.as_mut().poll(cx),
+impl Future for Served {
+    /// `None` when the subscription is over.
+    type Output = Option<Work>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Work>> {
+        let this = self.get_mut();
+        // Only the worker's task comes here.
+        let left = this.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Poll::Ready(this.work.take());
         }
+        this.left.store(left - 1, Ordering::Relaxed);
+        let over = match &mut this.work {
+            Some(Work::Stream(stream)) => Pin::new(stream).poll(cx),
+            Some(Work::Session(session)) => session.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        };
+        over.map(|()| None)
     }
 }
 
@@ -56,10 +78,11 @@ impl Shards {
                 shard: Shard::new(),
                 received: Some(received),
                 running: FuturesUnordered::new(),
+                left: Arc::default(),
                 load: Arc::clone(&load),
             };
             let shard = worker.shard.handle();
-            // A worker has its own way to give others their turn.
+            // A worker takes turns by itself.
             tasks.spawn(tokio::task::unconstrained(worker.run()));
             Handle { work, shard, load }
         };
@@ -97,29 +120,45 @@ struct Worker {
     shard: Shard,
     /// `None` once nobody is left to send any.
     received: Option<mpsc::UnboundedReceiver<Work>>,
-    running: FuturesUnordered<Work>,
+    running: FuturesUnordered<Served>,
+    left: Arc<AtomicU32>,
     load: Arc<AtomicUsize>,
 }
 
 impl Worker {
     async fn run(mut self) {
-        std::future::poll_fn(|cx| self.poll(cx)).await;
+        while std::future::poll_fn(|cx| self.poll(cx)).await {
+            // Sockets are asked before this goes on.
+            yield_now().await;
+        }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn serve(&self, work: Work) {
+        let left = Arc::clone(&self.left);
+        let work = Some(work);
+        self.running.push(Served { work, left });
+    }
+
+    /// Whether there is more to do, once a turn is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         while let Some(received) = &mut self.received {
             match received.poll_recv(cx) {
-                Poll::Ready(Some(work)) => self.running.push(work),
+                Poll::Ready(Some(work)) => self.serve(work),
                 Poll::Ready(None) => self.received = None,
                 Poll::Pending => break,
             }
         }
         while self.shard.poll_wake(cx).is_ready() {}
-        while let Poll::Ready(Some(())) = Pin::new(&mut self.running).poll_next(cx) {
+        self.left.store(TURN, Ordering::Relaxed);
+        while let Poll::Ready(Some(handed)) = Pin::new(&mut self.running).poll_next(cx) {
+            if let Some(work) = handed {
+                self.serve(work);
+                return Poll::Ready(true);
+            }
             self.load.fetch_sub(1, Ordering::Relaxed);
         }
         if self.received.is_none() && self.running.is_empty() {
-            return Poll::Ready(());
+            return Poll::Ready(false);
         }
         Poll::Pending
     }
