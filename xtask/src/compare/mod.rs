@@ -68,14 +68,10 @@ impl Wanted {
     fn has(&self, row: &Row) -> bool {
         self.rows.is_empty() || self.rows.contains(&row.name)
     }
-
-    /// Is this the whole comparison?
-    fn is_all(&self) -> bool {
-        !self.quick && self.rows.is_empty()
-    }
 }
 
-/// Runs what is wanted. Unless that is everything, `docs` and `benches/records` are left alone.
+/// Runs what is wanted. Rows by name replace those in the record of the day; without one, and when
+/// `quick`, `docs` and `benches/records` are left alone.
 ///
 /// # Errors
 ///
@@ -136,25 +132,50 @@ pub(crate) fn run_all(workspace: &Workspace, wanted: &Wanted) -> Result<String> 
         "not_run": NOT_RUN.map(|(hub, why)| json!({ "hub": hub, "why": why })),
         "runs": runs,
     });
-    let text = serde_json::to_string_pretty(&record)? + "\n";
-    let tables = table::render(&record);
-    if !wanted.is_all() {
-        let path = bench.scratch.join("part.json");
-        fs::write(&path, text)?;
-        println!("\n{tables}");
-        if wanted.quick {
-            println!("Crowds and times were cut: these figures mean nothing.");
-        }
-        return Ok(format!("{} runs, {}", runs.len(), path.display()));
-    }
     let date = record["date"].as_str().unwrap_or("undated");
     let path = format!("benches/records/{date}.json");
+    let whole = workspace.root.join(&path);
+    let count = runs_of(&record).len();
+    let record = match (wanted.quick, wanted.rows.is_empty()) {
+        (false, true) => record,
+        (false, false) if whole.exists() => {
+            let earlier = serde_json::from_str(&fs::read_to_string(&whole)?)?;
+            with_rows(earlier, &record, &wanted.rows)
+        }
+        _ => {
+            let path = bench.scratch.join("part.json");
+            fs::write(&path, serde_json::to_string_pretty(&record)? + "\n")?;
+            println!("\n{}", table::render(&record));
+            if wanted.quick {
+                println!("Crowds and times were cut: these figures mean nothing.");
+            }
+            return Ok(format!("{count} runs, {}", path.display()));
+        }
+    };
     fs::create_dir_all(workspace.root.join("benches/records"))?;
-    fs::write(workspace.root.join(&path), text)?;
+    fs::write(whole, serde_json::to_string_pretty(&record)? + "\n")?;
     let docs = workspace.root.join("docs/benchmarks.md");
     let page = fs::read_to_string(&docs)?;
-    fs::write(&docs, table::insert(&page, &tables, &path)?)?;
-    Ok(format!("{} runs, {path}, docs/benchmarks.md", runs.len()))
+    fs::write(&docs, table::insert(&page, &table::render(&record), &path)?)?;
+    Ok(format!("{count} runs, {path}, docs/benchmarks.md"))
+}
+
+fn runs_of(record: &Value) -> &[Value] {
+    record["runs"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A record in which some rows were measured again.
+fn with_rows(mut earlier: Value, again: &Value, rows: &[&str]) -> Value {
+    let anew = |run: &Value| rows.iter().any(|row| run["row"] == *row);
+    let kept = runs_of(&earlier).iter().filter(|run| !anew(run)).cloned();
+    let runs: Vec<_> = kept.chain(runs_of(again).iter().cloned()).collect();
+    earlier["runs"] = runs.into();
+    let note = json!({ "rows": rows, "commit": again["commit"] });
+    match earlier["again"].as_array_mut() {
+        Some(notes) => notes.push(note),
+        None => earlier["again"] = json!([note]),
+    }
+    earlier
 }
 
 struct Bench<'a> {
@@ -439,4 +460,21 @@ fn versions(workspace: &Workspace) -> Value {
         "node": word(workspace, "node", &["--version"]),
         "npm": tools::NODE_HUBS.replace(' ', ", ").replace('@', " "),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_were_measured_again_replace_those_before_and_are_noted() {
+        let run = |row: &str, cpu: u32| json!({ "row": row, "report": cpu });
+        let earlier =
+            json!({ "commit": "a", "runs": [run("one", 1), run("h2", 2), run("one", 3)] });
+        let again = json!({ "commit": "b", "runs": [run("one", 4)] });
+        let record = with_rows(earlier, &again, &["one"]);
+        assert_eq!(record["runs"], json!([run("h2", 2), run("one", 4)]));
+        assert_eq!(record["again"], json!([{ "rows": ["one"], "commit": "b" }]));
+        assert_eq!(record["commit"], "a");
+    }
 }

@@ -251,6 +251,16 @@ fn provenance(record: &Value, text: &mut String) {
         word("/versions/node"),
         word("/versions/npm")
     );
+    for again in record["again"].as_array().into_iter().flatten() {
+        let rows = again["rows"].as_array().into_iter().flatten();
+        let rows = rows.filter_map(Value::as_str).collect::<Vec<_>>();
+        let commit = again["commit"].as_str().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "Measured again at commit {commit}: {}.",
+            rows.join(", ")
+        );
+    }
     for missing in record["not_run"].as_array().into_iter().flatten() {
         let of = |name: &str| missing[name].as_str().unwrap_or_default().to_owned();
         let _ = writeln!(text, "Not run: {}, since {}.", of("hub"), of("why"));
