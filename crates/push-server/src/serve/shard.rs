@@ -39,31 +39,30 @@ enum Work {
     Session(BoxFuture<'static, ()>),
 }
 
-/// Polls a subscription, or hands it back where the worker's turn is over.
+/// Polls a subscription, unless the worker's turn is over.
 struct Served {
-    work: Option<Work>,
+    work: Work,
     /// How many more of the worker's may be polled in this turn.
     left: Arc<AtomicU32>,
 }
 
 impl Future for Served {
-    /// `None` when the subscription is over.
-    type Output = Option<Work>;
+    type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Work>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         // Only the worker's task comes here.
         let left = this.left.load(Ordering::Relaxed);
         if left == 0 {
-            return Poll::Ready(this.work.take());
+            // Two of these in a row end the turn.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         this.left.store(left - 1, Ordering::Relaxed);
-        let over = match &mut this.work {
-            Some(Work::Stream(stream)) => Pin::new(stream).poll(cx),
-            Some(Work::Session(session)) => session.as_mut().poll(cx),
-            None => Poll::Ready(()),
-        };
-        over.map(|()| None)
+        match &mut this.work {
+            Work::Stream(stream) => Pin::new(stream).poll(cx),
+            Work::Session(session) => session.as_mut().poll(cx),
+        }
     }
 }
 
@@ -128,14 +127,15 @@ struct Worker {
 impl Worker {
     async fn run(mut self) {
         while std::future::poll_fn(|cx| self.poll(cx)).await {
-            // Sockets are asked before this goes on.
+            // Sockets are asked before this goes on. What ended the turn has woken this task, which
+            // the first of these uses up; the second waits for the sockets.
+            yield_now().await;
             yield_now().await;
         }
     }
 
     fn serve(&self, work: Work) {
         let left = Arc::clone(&self.left);
-        let work = Some(work);
         self.running.push(Served { work, left });
     }
 
@@ -150,12 +150,11 @@ impl Worker {
         }
         while self.shard.poll_wake(cx).is_ready() {}
         self.left.store(TURN, Ordering::Relaxed);
-        while let Poll::Ready(Some(handed)) = Pin::new(&mut self.running).poll_next(cx) {
-            if let Some(work) = handed {
-                self.serve(work);
-                return Poll::Ready(true);
-            }
+        while Pin::new(&mut self.running).poll_next(cx) == Poll::Ready(Some(())) {
             self.load.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.left.load(Ordering::Relaxed) == 0 {
+            return Poll::Ready(true);
         }
         if self.received.is_none() && self.running.is_empty() {
             return Poll::Ready(false);
