@@ -30,9 +30,21 @@ pub(crate) struct Log<'c> {
     next_epoch: Option<Epoch>,
     /// What was appended, in order.
     pub(crate) events: Vec<Event>,
+    /// The topics of the last of the events, which are not written yet.
+    unwritten: Vec<i64>,
+    isolation: Isolation,
     /// How many events retention may still trim in this transaction; the rest is left to the next
     /// ones, so that no publisher waits for it.
     pub(crate) trims_left: u64,
+}
+
+/// What becomes of the transaction when SQLite fails with one of its appends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Isolation {
+    /// It is of no more use; but none of them costs more than its rows.
+    Shared,
+    /// The append alone is rolled back, to a savepoint.
+    Alone,
 }
 
 /// What a transaction did, once it is committed.
@@ -46,11 +58,23 @@ pub(crate) struct Outcome {
     pub(crate) expires_ms: u64,
 }
 
+/// What a transaction takes from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) ms: u64,
+    /// When the next event is too old, as the last commit has left it; 0 if that is not known.
+    pub(crate) expires_ms: u64,
+    /// The epoch to start with the next event.
+    pub(crate) next_epoch: Option<Epoch>,
+}
+
 /// Why a command had no effect.
 pub(crate) enum Failure {
     /// This command alone has failed, and is told why. The transaction goes on as if it had not
     /// been there.
     Alone(StoreError),
+    /// The transaction stands, with a part of what has failed in it: it must be rolled back.
+    Tangled,
     /// SQLite has rolled back the transaction, and all that was in it.
     Fallen(rusqlite::Error),
 }
@@ -68,9 +92,9 @@ impl<'c> Log<'c> {
         bounds: &'c Bounds,
         table: &'c mut TopicTable,
         epochs: &'c Epochs,
-        next_epoch: Option<Epoch>,
-        now_ms: u64,
+        now: Now,
         window: &KeyWindow,
+        isolation: Isolation,
     ) -> rusqlite::Result<Self> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let row = LogRow::load(connection)?;
@@ -82,15 +106,18 @@ impl<'c> Log<'c> {
             before: row.tail,
             epochs,
             started: None,
-            next_epoch,
+            next_epoch: now.next_epoch,
             events: Vec::new(),
+            unwritten: Vec::new(),
+            isolation,
             trims_left: MAX_TRIMS,
         };
-        log.tick(now_ms, window)?;
+        log.tick(now, window)?;
         Ok(log)
     }
 
-    /// Does what is due at the end of each transaction. What is left is to commit it.
+    /// Does what is due at the end of each transaction, when all is written. What is left is to
+    /// commit it.
     pub(crate) fn finish(mut self, window: &KeyWindow) -> rusqlite::Result<Outcome> {
         self.retain(window)?;
         let expires_ms = self.expires_ms()?.unwrap_or(u64::MAX);
@@ -106,26 +133,67 @@ impl<'c> Log<'c> {
     /// Appends a batch, whole or not at all.
     pub(crate) fn append(
         &mut self,
-        batch: Vec<Append>,
+        batch: &[Append],
         capabilities: &Capabilities,
     ) -> Result<Vec<Appended>, Failure> {
-        let plan = self.plan(&batch, capabilities)?;
-        if plan.iter().all(|planned| planned.duplicate) {
+        let plan = self.plan(batch, capabilities)?;
+        let new = || {
+            let planned = batch.iter().zip(&plan);
+            planned.filter(|(_, planned)| !planned.duplicate)
+        };
+        let push_all = |log: &mut Self| {
+            new().try_for_each(|(append, planned)| log.push(append, planned.position))
+        };
+        if new().next().is_none() {
             return Ok(plan);
         }
-        self.alone(|log| {
-            for (append, planned) in batch.into_iter().zip(&plan) {
-                if !planned.duplicate {
-                    log.push(append, planned.position)?;
-                }
-            }
-            Ok(())
-        })?;
+        match self.isolation {
+            Isolation::Shared => push_all(self).map_err(|error| self.tangled(error))?,
+            Isolation::Alone => self.alone(|log| {
+                push_all(log)?;
+                log.write_rows()
+            })?,
+        }
         Ok(plan)
     }
 
-    /// Does something that, should it fail, leaves the transaction as it was before. Topics must
-    /// not be forgotten or written in it.
+    /// Writes what was appended. What reads or removes events comes after.
+    pub(crate) fn write(&mut self) -> Result<(), Failure> {
+        self.write_rows().map_err(|error| self.tangled(error))
+    }
+
+    fn write_rows(&mut self) -> rusqlite::Result<()> {
+        let written = self.events.len() - self.unwritten.len();
+        let unwritten = self.events.iter().skip(written);
+        let mut insert = self.connection.prepare_cached(
+            "INSERT INTO events (seq, topic, prev, type, conflate_key, time, cost, sum, data) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?;
+        for (topic, event) in self.unwritten.drain(..).zip(unwritten) {
+            insert.execute(params![
+                int(event.position.seq),
+                topic,
+                event.prev.map(int),
+                event.event.as_ref().map(EventType::as_str),
+                event.conflate_key.as_deref(),
+                int(event.timestamp_ms),
+                int(event.cost()),
+                checksum(event),
+                &event.data[..],
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn tangled(&self, error: rusqlite::Error) -> Failure {
+        match judge(self.connection, error) {
+            Failure::Alone(_) => Failure::Tangled,
+            fallen => fallen,
+        }
+    }
+
+    /// Does something that, should it fail, leaves the transaction as it was before. All events must
+    /// be written before it, and topics must not be forgotten or written in it.
     pub(crate) fn alone(
         &mut self,
         work: impl FnOnce(&mut Self) -> rusqlite::Result<()>,
@@ -146,6 +214,7 @@ impl<'c> Log<'c> {
             self.table.roll_back();
             (self.row, self.trims_left) = (row, trims_left);
             self.events.truncate(events);
+            self.unwritten.clear();
             if next_epoch.is_some() {
                 (self.next_epoch, self.started) = (next_epoch, None);
             }
@@ -189,7 +258,7 @@ impl<'c> Log<'c> {
         plan_batch(batch, capabilities, last, known, ended)
     }
 
-    fn push(&mut self, append: Append, position: Position) -> rusqlite::Result<()> {
+    fn push(&mut self, append: &Append, position: Position) -> rusqlite::Result<()> {
         if let Some(epoch) = self.next_epoch.take() {
             let mut epochs = self.epochs.clone();
             epochs.start(epoch, position.seq);
@@ -198,7 +267,7 @@ impl<'c> Log<'c> {
             self.started = Some(epochs);
         }
         if append.idempotency_key.is_some() {
-            self.remember(&append, position)?;
+            self.remember(append, position)?;
         }
         let topic = self.topic_to_append(&append.topic)?;
         let (connection, now_ms) = (self.connection, self.row.now_ms);
@@ -207,10 +276,10 @@ impl<'c> Log<'c> {
         let event = Event {
             position,
             prev: state.prev,
-            topic: append.topic,
-            event: append.event,
-            data: append.data,
-            conflate_key: append.conflate_key,
+            topic: append.topic.clone(),
+            event: append.event.clone(),
+            data: append.data.clone(),
+            conflate_key: append.conflate_key.clone(),
             timestamp_ms: now_ms,
         };
         let cost = event.cost();
@@ -221,25 +290,10 @@ impl<'c> Log<'c> {
         state.events += 1;
         state.bytes += cost;
         state.ended = ended;
-        connection
-            .prepare_cached(
-                "INSERT INTO events (seq, topic, prev, type, conflate_key, time, cost, sum, data) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                int(position.seq),
-                topic,
-                event.prev.map(int),
-                event.event.as_ref().map(EventType::as_str),
-                event.conflate_key.as_deref(),
-                int(event.timestamp_ms),
-                int(cost),
-                checksum(&event),
-                &event.data[..],
-            ])?;
         self.row.tail = position.seq;
         self.row.bytes += cost;
         self.events.push(event);
+        self.unwritten.push(topic);
         Ok(())
     }
 

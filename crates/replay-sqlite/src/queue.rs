@@ -21,6 +21,9 @@ struct State<T> {
     /// Who waits for room, the next one first.
     waiting: VecDeque<(u64, Waker)>,
     next_ticket: u64,
+    /// Threads that wait for an item. Without any, nobody need be told of one, which would be a call
+    /// of the system.
+    takers: usize,
     closed: bool,
 }
 
@@ -38,6 +41,7 @@ impl<T> Queue<T> {
                 weight: 0,
                 waiting: VecDeque::new(),
                 next_ticket: 0,
+                takers: 0,
                 closed: false,
             }),
             arrived: Condvar::new(),
@@ -67,10 +71,12 @@ impl<T> Queue<T> {
             if state.closed {
                 return None;
             }
+            state.takers += 1;
             state = self
                 .arrived
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.takers -= 1;
         }
         let mut taken = Vec::new();
         let mut weight = 0_usize;
@@ -178,8 +184,11 @@ impl<T> Place<'_, T> {
             state.weight = state.weight.saturating_add(weight);
             // Room may be left for the next one, who was not woken for it.
             let next = state.front_waker();
+            let takers = state.takers;
             drop(state);
-            self.queue.arrived.notify_one();
+            if takers > 0 {
+                self.queue.arrived.notify_one();
+            }
             wake(next);
             return Poll::Ready(Ok(()));
         }

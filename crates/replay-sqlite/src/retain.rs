@@ -6,7 +6,7 @@ use replay_store::{KeyWindow, Retention, RetentionRules, Selector, Topic, TopicR
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::error::corrupt;
-use crate::log::{Failure, Log};
+use crate::log::{Failure, Log, Now};
 use crate::row::int;
 use crate::topic;
 
@@ -71,9 +71,13 @@ pub(crate) fn kept_for(bounds: &TopicRetention) -> Option<i64> {
 
 impl Log<'_> {
     /// Time passes: what is too old goes. Time never runs backwards in a log.
-    pub(crate) fn tick(&mut self, now_ms: u64, window: &KeyWindow) -> rusqlite::Result<()> {
-        self.row.now_ms = self.row.now_ms.max(now_ms);
+    pub(crate) fn tick(&mut self, now: Now, window: &KeyWindow) -> rusqlite::Result<()> {
+        self.row.now_ms = self.row.now_ms.max(now.ms);
         self.expire_keys(window)?;
+        if self.row.now_ms < now.expires_ms {
+            // Nor are there too many idle topics: the last commit has seen to that.
+            return Ok(());
+        }
         let now = int(self.row.now_ms);
         for topic in self.expired(now)? {
             let kept_for = kept_for(&self.table.get(self.connection, self.bounds, topic)?.bounds);
@@ -106,6 +110,7 @@ impl Log<'_> {
 
     /// Removes the events of the selector up to and including `through`, or nothing.
     pub(crate) fn trim(&mut self, selector: &Selector, through: u64) -> Result<(), Failure> {
+        self.write()?;
         self.alone(|log| {
             for topic in topic::matching(log.connection, selector, None)? {
                 log.trim_while(topic.id, false, |oldest, _, _| {

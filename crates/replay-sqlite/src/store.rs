@@ -166,6 +166,7 @@ impl SqliteStore {
             connection: Some(opened.connection),
             epochs: opened.epochs,
             epoch_due: opened.existed,
+            expires_ms: 0,
             table: TopicTable::default(),
             gate: Arc::clone(&gate),
             seeds: Box::new(seeds),

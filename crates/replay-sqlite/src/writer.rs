@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::vec::IntoIter;
 
 use futures::channel::oneshot;
 use replay_store::{
@@ -15,7 +14,7 @@ use rusqlite::Connection;
 
 use crate::error::failed;
 use crate::gate::Gate;
-use crate::log::{Failure, Log, Outcome};
+use crate::log::{Failure, Isolation, Log, Now, Outcome};
 use crate::queue::Queue;
 use crate::retain::Bounds;
 use crate::schema;
@@ -49,14 +48,52 @@ impl Command {
         }
     }
 
-    fn fail(self, error: StoreError) {
+    /// Does it, within a transaction. An error is one of more than this command.
+    fn apply(&self, log: &mut Log<'_>, capabilities: &Capabilities) -> Result<Applied, Failure> {
+        match self {
+            Self::Append(batch, _) => alone(log.append(batch, capabilities)).map(Applied::Append),
+            Self::Trim(selector, through, _) => {
+                alone(log.trim(selector, *through)).map(Applied::Other)
+            }
+            Self::Tick(_) | Self::Close(_) => Ok(Applied::Other(Ok(()))),
+        }
+    }
+
+    /// Tells how it ended: what failed by itself, that; anything else, as the commit. Who asked to
+    /// close is returned instead, and does not mind.
+    fn answer(
+        self,
+        applied: Option<Applied>,
+        committed: &Result<(), StoreError>,
+    ) -> Option<Reply<()>> {
         // Whoever asked may have gone.
-        let _gone = match self {
-            Self::Append(_, reply) => reply.send(Err(error)).is_err(),
-            Self::Trim(_, _, reply) | Self::Tick(reply) | Self::Close(reply) => {
+        let _gone = match (self, applied) {
+            (Self::Close(reply), _) => return Some(reply),
+            (Self::Append(_, reply), Some(Applied::Append(result))) => {
+                let result = result.and_then(|appended| committed.clone().map(|()| appended));
+                reply.send(result).is_err()
+            }
+            (Self::Append(_, reply), _) => {
+                let error = committed.clone().err().unwrap_or(StoreError::Closed);
                 reply.send(Err(error)).is_err()
             }
+            (Self::Trim(_, _, reply) | Self::Tick(reply), Some(Applied::Other(result))) => {
+                reply.send(result.and_then(|()| committed.clone())).is_err()
+            }
+            (Self::Trim(_, _, reply) | Self::Tick(reply), _) => {
+                reply.send(committed.clone()).is_err()
+            }
         };
+        None
+    }
+}
+
+/// What a command is told that has failed alone.
+fn alone<T>(result: Result<T, Failure>) -> Result<Result<T, StoreError>, Failure> {
+    match result {
+        Ok(done) => Ok(Ok(done)),
+        Err(Failure::Alone(error)) => Ok(Err(error)),
+        Err(more) => Err(more),
     }
 }
 
@@ -76,6 +113,8 @@ pub(crate) struct Writer {
     pub(crate) epochs: Epochs,
     /// The next event starts an epoch.
     pub(crate) epoch_due: bool,
+    /// When the next event is too old; 0 if that is not known.
+    pub(crate) expires_ms: u64,
     pub(crate) table: TopicTable,
     pub(crate) gate: Arc<Gate>,
     pub(crate) seeds: Box<dyn FnMut() -> u64 + Send>,
@@ -86,31 +125,10 @@ pub(crate) struct Writer {
     pub(crate) published: Arc<Published>,
 }
 
-/// A command that was applied, and whose answer waits for the commit.
+/// How a command went that was applied. It is told so once that is committed.
 enum Applied {
-    Append(Result<Vec<Appended>, StoreError>, Reply<Vec<Appended>>),
-    Other(Result<(), StoreError>, Reply<()>),
-    /// Answered after closing.
-    Close(Reply<()>),
-}
-
-impl Applied {
-    /// Tells how it ended. A command that failed by itself is told that. Returns who asked to
-    /// close.
-    fn answer(self, committed: &Result<(), StoreError>) -> Option<Reply<()>> {
-        // Whoever asked may have gone.
-        let _gone = match self {
-            Self::Append(result, reply) => {
-                let result = result.and_then(|appended| committed.clone().map(|()| appended));
-                reply.send(result).is_err()
-            }
-            Self::Other(result, reply) => {
-                reply.send(result.and_then(|()| committed.clone())).is_err()
-            }
-            Self::Close(reply) => return Some(reply),
-        };
-        None
-    }
+    Append(Result<Vec<Appended>, StoreError>),
+    Other(Result<(), StoreError>),
 }
 
 impl Writer {
@@ -137,19 +155,12 @@ impl Writer {
     /// Commits what the commands ask for and answers them. Returns who asked to close.
     fn serve(&mut self, group: Vec<Command>) -> Option<Reply<()>> {
         let mut applied = Vec::with_capacity(group.len());
-        let mut group = group.into_iter();
-        let committed = self.transact(&mut group, &mut applied);
+        let committed = self.transact(&group, &mut applied);
+        // What was not reached fails as the rest does.
+        let mut applied = applied.into_iter();
         let mut close = None;
-        for applied in applied {
-            close = applied.answer(&committed).or(close);
-        }
-        // What was not reached. Who wants to close does not mind.
-        let error = committed.err().unwrap_or(StoreError::Closed);
         for command in group {
-            match command {
-                Command::Close(reply) => close = Some(reply),
-                other => other.fail(error.clone()),
-            }
+            close = command.answer(applied.next(), &committed).or(close);
         }
         self.keep_house();
         close
@@ -157,7 +168,7 @@ impl Writer {
 
     fn transact(
         &mut self,
-        group: &mut IntoIter<Command>,
+        group: &[Command],
         applied: &mut Vec<Applied>,
     ) -> Result<(), StoreError> {
         self.reopen_if_needed()?;
@@ -169,31 +180,28 @@ impl Writer {
     }
 
     /// One transaction. If it fails, nothing can be relied on but the file.
-    fn commit(
-        &mut self,
-        group: &mut IntoIter<Command>,
-        applied: &mut Vec<Applied>,
-    ) -> Result<(), StoreError> {
-        let nothing_happened = |error: rusqlite::Error| failed(&error);
-        let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
-        let next_epoch = self.epoch_due.then(|| Epoch((self.seeds)()));
-        let mut log = Log::begin(
-            connection,
-            &self.bounds,
-            &mut self.table,
-            &self.epochs,
-            next_epoch,
-            self.clock.now_ms(),
-            &self.keys,
-        )
-        .map_err(nothing_happened)?;
-        for command in group.by_ref() {
-            let fallen = apply(&mut log, command, &self.capabilities, applied);
-            fallen.map_err(nothing_happened)?;
+    fn commit(&mut self, group: &[Command], applied: &mut Vec<Applied>) -> Result<(), StoreError> {
+        let now = Now {
+            next_epoch: self.epoch_due.then(|| Epoch((self.seeds)())),
+            ms: self.clock.now_ms(),
+            expires_ms: self.expires_ms,
+        };
+        let mut outcome = self.apply(group, now, Isolation::Shared, applied);
+        if matches!(outcome, Err(Failure::Tangled)) {
+            // Rare, so that who has failed is found by doing all of it again.
+            applied.clear();
+            self.table.clear();
+            self.execute("ROLLBACK").map_err(|error| failed(&error))?;
+            outcome = self.apply(group, now, Isolation::Alone, applied);
         }
-        let outcome = log.finish(&self.keys).map_err(nothing_happened)?;
-        let committed = connection.prepare_cached("COMMIT");
-        let committed = committed.and_then(|mut commit| commit.execute([]));
+        let outcome = outcome.map_err(|failure| match failure {
+            Failure::Alone(error) => error,
+            Failure::Tangled => StoreError::Unavailable {
+                detail: "the transaction is in disorder".into(),
+            },
+            Failure::Fallen(error) => failed(&error),
+        })?;
+        let committed = self.execute("COMMIT");
         committed.map_err(|error| StoreError::OutcomeUnknown {
             detail: error.to_string().into(),
         })?;
@@ -201,11 +209,44 @@ impl Writer {
         Ok(())
     }
 
+    /// Begins a transaction and applies the commands in it; an error has ended it, or is to.
+    fn apply(
+        &mut self,
+        group: &[Command],
+        now: Now,
+        isolation: Isolation,
+        applied: &mut Vec<Applied>,
+    ) -> Result<Outcome, Failure> {
+        let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
+        let begun = Log::begin(
+            connection,
+            &self.bounds,
+            &mut self.table,
+            &self.epochs,
+            now,
+            &self.keys,
+            isolation,
+        );
+        let mut log = begun.map_err(Failure::Fallen)?;
+        for command in group {
+            applied.push(command.apply(&mut log, &self.capabilities)?);
+        }
+        log.write()?;
+        log.finish(&self.keys).map_err(Failure::Fallen)
+    }
+
+    fn execute(&self, statement: &str) -> rusqlite::Result<()> {
+        let connection = self.connection.as_ref();
+        let connection = connection.ok_or(rusqlite::Error::InvalidQuery)?;
+        connection.prepare_cached(statement)?.execute([]).map(drop)
+    }
+
     /// A commit that failed, perhaps in its sync, may still be found in the file later. It is not
     /// tried again: the file is read anew, and what follows is another epoch.
     fn distrust(&mut self) {
         self.connection = None;
         self.table.clear();
+        self.expires_ms = 0;
         self.epoch_due = true;
     }
 
@@ -215,6 +256,7 @@ impl Writer {
             self.epochs = epochs;
             self.epoch_due = false;
         }
+        self.expires_ms = outcome.expires_ms;
         let expires_ms = &self.published.expires_ms;
         expires_ms.store(outcome.expires_ms, Ordering::Release);
         if !outcome.events.is_empty() {
@@ -282,37 +324,6 @@ impl Writer {
             .map_err(|error| failed(&error))?;
         connection.close().map_err(|(_, error)| failed(&error))
     }
-}
-
-/// Applies one command. An error has ended the transaction.
-fn apply(
-    log: &mut Log<'_>,
-    command: Command,
-    capabilities: &Capabilities,
-    applied: &mut Vec<Applied>,
-) -> rusqlite::Result<()> {
-    let mut fallen = Ok(());
-    let mut told = |failure| match failure {
-        Failure::Alone(error) => error,
-        Failure::Fallen(error) => {
-            let told = failed(&error);
-            fallen = Err(error);
-            told
-        }
-    };
-    applied.push(match command {
-        Command::Append(batch, reply) => {
-            let appended = log.append(batch, capabilities);
-            Applied::Append(appended.map_err(&mut told), reply)
-        }
-        Command::Trim(selector, through, reply) => {
-            let trimmed = log.trim(&selector, through);
-            Applied::Other(trimmed.map_err(&mut told), reply)
-        }
-        Command::Tick(reply) => Applied::Other(Ok(()), reply),
-        Command::Close(reply) => Applied::Close(reply),
-    });
-    fallen
 }
 
 /// Gives pages back to the file system, a few at a time, when there are many to spare. Returns

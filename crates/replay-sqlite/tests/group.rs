@@ -201,6 +201,14 @@ fn what_fails_in_a_group_fails_alone_and_leaves_nothing() {
         Limit::default(),
     ));
     assert_eq!(page.expect("the store reads").gap, None);
+    let page = block_on(
+        subject
+            .store
+            .read(&Selector::all(), After::Earliest, Limit::default()),
+    );
+    let page = page.expect("the store reads");
+    let prevs: Vec<_> = page.events.iter().map(|event| event.prev).collect();
+    assert_eq!(prevs, [0, 1, 2, 3, 4, 5].map(Some));
     drop(subject);
     let reopened = Subject::open(&path);
     // Its first read asks the writer whether something is too old.
