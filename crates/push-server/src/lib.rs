@@ -45,6 +45,7 @@ mod ready;
 mod serve;
 mod sse;
 mod subscriber;
+mod turn;
 mod ws;
 
 #[cfg(doctest)]

@@ -18,6 +18,7 @@ use tokio::time::{Sleep, sleep};
 use crate::hub::SessionGuard;
 use crate::progress::WriteProgress;
 use crate::sse::EventBody;
+use crate::turn;
 
 /// What a client may send behind its request. It is read, so that its end is noticed, and dropped.
 const MAX_DISCARDED: usize = 8 * 1024;
@@ -25,7 +26,7 @@ const MAX_DISCARDED: usize = 8 * 1024;
 /// How long an ended stream waits for the client to close.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// After so many writes in a row others get their turn.
+/// After so many writes in a row others get their turn, or after [`turn::BYTES`].
 const WRITES_PER_TURN: usize = 4;
 
 /// One stream. The future completes when it is over, in order or not.
@@ -74,12 +75,19 @@ impl RawStream {
 
     /// Ready when the stream has ended and all of it was written.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut taken = 0;
         for _ in 0..WRITES_PER_TURN {
             while self.pending.has_remaining() {
                 match ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending))? {
                     0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    written => self.pending.advance(written),
+                    written => {
+                        self.pending.advance(written);
+                        taken += written;
+                    }
                 }
+            }
+            if taken >= turn::BYTES {
+                break;
             }
             match ready!(Pin::new(&mut *self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => self.pending = frame.into_data().unwrap_or_default(),
@@ -91,8 +99,7 @@ impl RawStream {
                 None => return Poll::Ready(Ok(())),
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        turn::end(cx)
     }
 
     /// Ready when the client has closed, or did not in time.

@@ -31,6 +31,7 @@ use crate::hub::Hub;
 use crate::link::Link;
 use crate::metrics::{Closed, Transport, Via};
 use crate::subscriber::{Subscriber, SubscriberError};
+use crate::turn;
 use crate::ws::append;
 
 const READ_BUFFER: usize = 16 * 1024;
@@ -44,7 +45,7 @@ const COMPRESS_FROM: usize = 1024;
 /// How many publishes of one connection may wait for the store; beyond it nothing is read.
 const MAX_PUBLISHES: usize = 64;
 
-/// After so many things in a row others get their turn.
+/// After so many things in a row others get their turn, or after [`turn::BYTES`].
 const TURNS: u32 = 32;
 
 /// Runs one session until either side ends it: the client's `resume` opens the subscription,
@@ -164,11 +165,11 @@ impl Session {
         IO: AsyncRead + AsyncWrite + Send + Unpin,
     {
         let patience = self.hub.config().heartbeat * 2;
-        let mut turns = 0;
+        let (mut turns, mut taken) = (0, 0);
         loop {
             turns += 1;
-            if turns == TURNS {
-                turns = 0;
+            if turns == TURNS || taken >= turn::BYTES {
+                (turns, taken) = (0, 0);
                 yield_now().await;
             }
             self.connection.poll_transmit(&mut self.out);
@@ -194,6 +195,7 @@ impl Session {
                 Wake::Published(answer) => self.out.extend(answer.unwrap_or_default()),
                 Wake::Subscribed(Some(Ok(bytes))) => {
                     self.write(io, &bytes, patience).await?;
+                    taken += bytes.len();
                 }
                 Wake::Subscribed(end) => {
                     self.subscriber = None;

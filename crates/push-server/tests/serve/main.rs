@@ -3,4 +3,5 @@
 mod http2;
 mod paths;
 mod policies;
+mod replay;
 mod support;

@@ -3,7 +3,6 @@
 use backpressure::{Lag, LogConfig, Policy};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
-use ws_proto::apply_mask;
 
 use crate::http2::{Events, plain, subscribe};
 use crate::support::*;
@@ -43,16 +42,8 @@ impl Stalled {
         }
         let mut client = Client::connect_small(served.address).await;
         if transport == Transport::WebSocket {
-            client
-                .write(
-                    "GET /ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
-                     connection: upgrade\r\nsec-websocket-version: 13\r\n\
-                     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                )
-                .await;
-            client.until("\r\n\r\n").await;
             let resume = format!(r#"{{"type":"resume","topics":["demo"],"policy":"{policy}"}}"#);
-            client.send_text(&resume).await;
+            client.upgrade(&resume).await;
             client.until(r#""type":"ready""#).await;
         } else {
             // Of this version since it knows no chunks.
@@ -213,20 +204,5 @@ async fn every_policy_does_what_it_says_on_every_transport_and_nine_others_get_e
         for policy in ["replay", "disconnect", "drop-oldest", "conflate"] {
             check(transport, policy).await;
         }
-    }
-}
-
-impl Client {
-    /// A text frame, masked as a client's must be.
-    async fn send_text(&mut self, text: &str) {
-        use tokio::io::AsyncWriteExt as _;
-        assert!(text.len() < 126, "the long form would be due");
-        let key = [1, 2, 3, 4];
-        let mut frame = vec![0x81, 0x80 | text.len() as u8];
-        frame.extend_from_slice(&key);
-        let mut payload = text.as_bytes().to_vec();
-        apply_mask(&mut payload, key, 0);
-        frame.extend_from_slice(&payload);
-        self.socket.write_all(&frame).await.unwrap();
     }
 }

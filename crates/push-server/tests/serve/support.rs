@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use ws_proto::apply_mask;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -109,6 +110,24 @@ impl Client {
 
     pub(crate) async fn write(&mut self, text: &str) {
         self.socket.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Becomes a WebSocket, and sends this text.
+    pub(crate) async fn upgrade(&mut self, text: &str) {
+        let request = "GET /ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
+                       connection: upgrade\r\nsec-websocket-version: 13\r\n\
+                       sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        self.write(request).await;
+        self.until("\r\n\r\n").await;
+        assert!(text.len() < 126, "the long form would be due");
+        let key = [1, 2, 3, 4];
+        let mut frame = vec![0x81, 0x80 | text.len() as u8];
+        frame.extend_from_slice(&key);
+        let mut payload = text.as_bytes().to_vec();
+        // As a client's must be.
+        apply_mask(&mut payload, key, 0);
+        frame.extend_from_slice(&payload);
+        self.socket.write_all(&frame).await.unwrap();
     }
 
     /// Reads until this text has come; everything that came since the last call.
