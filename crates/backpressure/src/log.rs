@@ -11,7 +11,7 @@ use crate::segment::{FIRST_CAPACITY, LAST_CAPACITY};
 use crate::shard::ShardHandle;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::tail::Tail;
-use crate::waiters::{Armed, Due, Waiters, Wakers};
+use crate::waiters::{Armed, Due, Taken, Waiters};
 use crate::{Admission, Budget, Lag, Reader};
 
 /// Bounds of what a log keeps in memory for readers that are behind.
@@ -89,8 +89,8 @@ impl Default for LogConfig {
 ///
 /// Bytes are kept only for readers that have not read them: a log whose readers have all read
 /// everything holds none, and an append to a log without readers moves two counters. An idle log
-/// takes at most 256 bytes, 64 more for each [`Shard`](crate::Shard) with readers (those without one
-/// count as one), and 64 for each reader.
+/// takes at most 216 bytes, also with one reader. With more it takes 64 for each
+/// [`Shard`](crate::Shard) with readers (those without one count as one), and 64 for each reader.
 /// What readers are behind on is bounded by [`LogConfig`]. What they have taken out is theirs: a
 /// [`Chunk`](crate::Chunk) keeps the segment it was cut from in memory while it lives.
 pub struct Log {
@@ -468,15 +468,24 @@ impl Shared {
         Self::wake(this);
     }
 
-    /// Calls wakers, and keeps the vector for the next time.
-    fn call(&self, shard: Option<&ShardHandle>, mut wakers: Wakers) -> usize {
-        let count = wakers.len();
-        if count > 0 {
-            for (_, waker) in wakers.drain(..) {
+    /// Calls wakers, and keeps the memory they were in for the next time.
+    fn call(&self, shard: Option<&ShardHandle>, taken: Taken) -> usize {
+        match taken {
+            Taken::None => 0,
+            Taken::One(waker) => {
                 waker.wake();
+                1
             }
-            self.lock().waiters.give_back(shard, wakers);
+            Taken::Many(mut wakers) => {
+                let count = wakers.len();
+                if count > 0 {
+                    for (_, waker) in wakers.drain(..) {
+                        waker.wake();
+                    }
+                    self.lock().waiters.give_back(shard, wakers);
+                }
+                count
+            }
         }
-        count
     }
 }

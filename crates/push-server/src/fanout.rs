@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -83,19 +84,25 @@ pub(crate) struct Seat {
     pub(crate) shard: Option<ShardHandle>,
 }
 
+/// The logs of one pattern, in each encoding that has a subscriber; one of them as a rule.
 #[derive(Debug, Default)]
 struct Forms {
-    logs: [Option<Log>; Encoding::COUNT],
+    log: Option<Log>,
+    /// How the events of `log` are encoded, if there is one or was.
+    encoding: Option<Encoding>,
+    /// The logs in other encodings. In a box, since few topics have any.
+    others: Option<Box<[Option<Log>; Encoding::COUNT]>>,
     /// Whether these logs were appended to since readers were last woken.
     dirty: bool,
     /// The end of the topic that these are the logs of, if that was its last event.
-    end: Option<u64>,
+    end: Option<NonZeroU64>,
 }
 
 impl Forms {
     /// A reader of the log of one encoding, which begins at `seq` if it is new.
     fn subscribe(&mut self, seat: &Seat, shared: &Shared, seq: u64) -> Reader {
-        let log = self.logs[seat.encoding.index()]
+        let log = self
+            .place(seat.encoding)
             .get_or_insert_with(|| Log::with_budget(shared.config, seq, &shared.budget));
         let mut reader = match &seat.shard {
             Some(shard) => log.subscribe_with(shard),
@@ -107,32 +114,62 @@ impl Forms {
         reader
     }
 
+    /// Where the log of an encoding is, or goes.
+    fn place(&mut self, encoding: Encoding) -> &mut Option<Log> {
+        if self.log.is_none() && self.others.is_none() {
+            self.encoding = Some(encoding);
+        }
+        if self.encoding == Some(encoding) {
+            return &mut self.log;
+        }
+        &mut self.others.get_or_insert_default()[encoding.index()]
+    }
+
+    fn logs(&self) -> impl Iterator<Item = &Log> {
+        let others = self.others.iter().flat_map(|logs| logs.iter());
+        others.chain([&self.log]).flatten()
+    }
+
+    /// Every place with a log, and how that log's events are encoded.
+    fn places(&mut self) -> impl Iterator<Item = (Encoding, &mut Option<Log>)> {
+        let others = self
+            .others
+            .iter_mut()
+            .flat_map(|logs| Encoding::all().zip(logs.iter_mut()));
+        others.chain(self.encoding.zip(Some(&mut self.log)))
+    }
+
+    /// Takes all logs out.
+    fn take(&mut self) -> impl Iterator<Item = Log> + use<> {
+        let others = self.others.take().into_iter().flat_map(|logs| *logs);
+        others.chain([self.log.take()]).flatten()
+    }
+
     /// Appends an event, in each encoding that has a reader.
     fn append(&mut self, event: &mut Encoded<'_>) {
-        for encoding in Encoding::all() {
-            let slot = &mut self.logs[encoding.index()];
-            let Some(log) = slot else { continue };
+        let mut appended = false;
+        for (encoding, place) in self.places() {
+            let Some(log) = place else { continue };
             if log.readers() == 0 {
-                *slot = None;
+                *place = None;
                 continue;
             }
             log.append(event.event.position.seq, event.get(encoding));
-            self.dirty = true;
+            appended = true;
         }
+        self.dirty |= appended;
     }
 
     fn is_read(&self) -> bool {
-        self.logs.iter().flatten().any(|log| log.readers() > 0)
+        self.logs().any(|log| log.readers() > 0)
     }
 
     fn readers(&self) -> usize {
-        self.logs.iter().flatten().map(Log::readers).sum()
+        self.logs().map(Log::readers).sum()
     }
 
     fn close(&self) {
-        for log in self.logs.iter().flatten() {
-            log.close();
-        }
+        self.logs().for_each(Log::close);
     }
 }
 
@@ -216,7 +253,7 @@ impl Fanout {
     pub(crate) fn ended_of(&self, topics: &[Topic], through: u64) -> Vec<Topic> {
         let state = self.lock();
         let end = |topic: &Topic| state.logs.get(topic)?.end;
-        let has_ended = |topic: &&Topic| end(topic).is_some_and(|end| end <= through);
+        let has_ended = |topic: &&Topic| end(topic).is_some_and(|end| end.get() <= through);
         topics.iter().filter(has_ended).cloned().collect()
     }
 
@@ -295,7 +332,7 @@ impl Fanout {
                 wildcards,
                 ..
             } = &mut *state;
-            let mut add = |forms: &Forms| logs.extend(forms.logs.iter().flatten().cloned());
+            let mut add = |forms: &Forms| logs.extend(forms.logs().cloned());
             topics.values().for_each(&mut add);
             wildcards.for_each(&mut add);
         }
@@ -308,7 +345,7 @@ impl Fanout {
     pub(crate) fn logs_of(&self, topic: &Topic) -> Vec<Log> {
         let mut logs = Vec::new();
         self.lock().for_each_match(topic, |forms| {
-            logs.extend(forms.logs.iter().flatten().cloned());
+            logs.extend(forms.logs().cloned());
         });
         logs
     }
@@ -373,7 +410,7 @@ impl Tail for Fanout {
         let mut state = self.lock();
         state.sweep();
         let seq = watermark.seq;
-        let mut readers = Vec::new();
+        let mut readers = Vec::with_capacity(selector.topics().len() + selector.wildcards().len());
         for topic in selector.topics() {
             let forms = state.logs.entry(topic.clone()).or_default();
             readers.push(forms.subscribe(seat, &self.shared, seq));
@@ -398,7 +435,7 @@ impl Tail for Fanout {
                 buffers: &mut buffers,
             };
             state.for_each_match(&event.topic, |forms| forms.append(&mut encoded));
-            let end = event.is_end().then_some(event.position.seq);
+            let end = NonZeroU64::new(event.position.seq).filter(|_| event.is_end());
             if let Some(forms) = state.logs.get_mut(&event.topic) {
                 forms.end = end;
                 state.ends += u64::from(end.is_some());
@@ -408,7 +445,7 @@ impl Tail for Fanout {
         for event in events {
             state.for_each_match(&event.topic, |forms| {
                 if std::mem::take(&mut forms.dirty) {
-                    woken.extend(forms.logs.iter().flatten().cloned());
+                    woken.extend(forms.logs().cloned());
                 }
             });
         }
@@ -432,12 +469,12 @@ impl Tail for Fanout {
             for (topic, forms) in &mut state.logs {
                 if selector.matches(topic) {
                     // That the topic has ended stays known.
-                    closed.extend(forms.logs.iter_mut().filter_map(Option::take));
+                    closed.extend(forms.take());
                 }
             }
             // Whether two patterns have a topic in common is not worth finding out.
             let wildcards = state.wildcards.drain();
-            closed.extend(wildcards.into_iter().flat_map(|forms| forms.logs).flatten());
+            closed.extend(wildcards.into_iter().flat_map(|mut forms| forms.take()));
         }
         for log in closed {
             log.close();

@@ -82,4 +82,4 @@ async fn a_topic_takes_little_beside_its_subscriber_and_its_events() {
 }
 
 /// What the log, its reader's place in it, and its entry in the hub's map take.
-const LOG_AND_ENTRY: isize = 640;
+const LOG_AND_ENTRY: isize = 256;
