@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::error::BackupError;
-use crate::row::LogRow;
 use crate::schema;
 
 /// A backup that was taken.
@@ -64,11 +63,10 @@ pub fn backup(from: &Path, to: &Path) -> Result<Backup, BackupError> {
         let _there_or_not = fs::remove_file(&partial);
     }
     let bytes = copied?.map_err(failed)?;
-    let tail = LogRow::load(&Connection::open_with_flags(
-        to,
-        rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
-    )?)?
-    .tail;
+    let copy = Connection::open_with_flags(to, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    // Of any format, since the source may be of an older one.
+    let tail: i64 = copy.query_row("SELECT tail FROM log", [], |row| row.get(0))?;
+    let tail = tail.cast_unsigned();
     Ok(Backup { tail, bytes })
 }
 

@@ -50,6 +50,7 @@ mod backup;
 mod check;
 mod error;
 mod gate;
+mod index;
 mod log;
 mod queue;
 mod reader;

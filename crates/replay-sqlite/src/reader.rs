@@ -12,8 +12,10 @@ use rusqlite::{Connection, Row};
 
 use crate::error::{OpenError, corrupt, failed};
 use crate::gate::Gate;
+use crate::index;
 use crate::queue::Queue;
 use crate::row::{self, LogRow, Names, int};
+use crate::topic::Matching;
 use crate::writer::Reply;
 use crate::{schema, topic};
 
@@ -117,7 +119,7 @@ impl Reader {
         let through = match &topics {
             None => taking.log(judged.start())?,
             Some(topics) if topics.len() > MERGED => taking.scan(topics, judged.start())?,
-            Some(topics) => taking.merge(topics, judged.start())?,
+            Some(topics) => taking.merge(topics, judged.start(), log.indexed)?,
         };
         let Taking { events, .. } = taking;
         let page = match through {
@@ -198,8 +200,8 @@ impl<'s> Taking<'s> {
     }
 
     /// The events of these topics above `start`, by looking at so many of all.
-    fn scan(&mut self, topics: &[i64], start: u64) -> rusqlite::Result<Through> {
-        let topics: HashSet<i64> = topics.iter().copied().collect();
+    fn scan(&mut self, topics: &[Matching], start: u64) -> rusqlite::Result<Through> {
+        let topics: HashSet<i64> = topics.iter().map(|topic| topic.id).collect();
         let mut select = self.snapshot.prepare_cached(&format!(
             "SELECT {} FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2",
             row::EVENT
@@ -221,11 +223,16 @@ impl<'s> Taking<'s> {
     }
 
     /// The events of these topics above `start`, each by its index.
-    fn merge(&mut self, topics: &[i64], start: u64) -> rusqlite::Result<Through> {
+    fn merge(
+        &mut self,
+        topics: &[Matching],
+        start: u64,
+        indexed: u64,
+    ) -> rusqlite::Result<Through> {
         let snapshot = self.snapshot;
         let mut select = snapshot
             .prepare_cached(&format!("SELECT {} FROM events WHERE seq = ?1", row::EVENT))?;
-        let mut seqs = Merge::new(snapshot, topics, int(start), self.limit.events)?;
+        let mut seqs = Merge::new(snapshot, topics, start, indexed, self.limit.events)?;
         while let Some(seq) = seqs.next()? {
             let mut rows = select.query([seq])?;
             let row = rows.next()?.ok_or_else(|| {
@@ -244,17 +251,28 @@ impl<'s> Taking<'s> {
 /// The seqs of some topics in order, a few of each topic read ahead.
 struct Merge<'s> {
     snapshot: &'s Connection,
-    ahead: i64,
+    /// The last seq that the index of topics has.
+    indexed: u64,
+    ahead: usize,
     /// The next seq of each topic that has one, the lowest first.
     next: BinaryHeap<Reverse<(i64, usize)>>,
-    topics: Vec<(i64, VecDeque<i64>)>,
+    topics: Vec<Ahead<'s>>,
+}
+
+/// What is read ahead of a topic.
+struct Ahead<'s> {
+    topic: &'s Matching,
+    seqs: VecDeque<i64>,
+    /// There are no more than those.
+    whole: bool,
 }
 
 impl<'s> Merge<'s> {
     fn new(
         snapshot: &'s Connection,
-        topics: &[i64],
-        start: i64,
+        topics: &'s [Matching],
+        start: u64,
+        indexed: u64,
         wanted: usize,
     ) -> rusqlite::Result<Self> {
         // One topic is read ahead by what is wanted and one more, which tells whether there is
@@ -263,14 +281,20 @@ impl<'s> Merge<'s> {
             0 | 1 => wanted,
             many => wanted.div_ceil(many).saturating_mul(2),
         };
+        let ahead = |topic| Ahead {
+            topic,
+            seqs: VecDeque::new(),
+            whole: false,
+        };
         let mut merge = Self {
             snapshot,
-            ahead: int(share.clamp(3, 4096) as u64 + 1),
+            indexed,
+            ahead: share.clamp(3, 4096) + 1,
             next: BinaryHeap::new(),
-            topics: topics.iter().map(|id| (*id, VecDeque::new())).collect(),
+            topics: topics.iter().map(ahead).collect(),
         };
-        for at in 0..topics.len() {
-            merge.refill(at, start)?;
+        for (at, topic) in topics.iter().enumerate() {
+            merge.refill(at, start.max(topic.floor))?;
         }
         Ok(merge)
     }
@@ -279,28 +303,36 @@ impl<'s> Merge<'s> {
         let Some(Reverse((seq, at))) = self.next.pop() else {
             return Ok(None);
         };
-        match self
-            .topics
-            .get_mut(at)
-            .and_then(|(_, seqs)| seqs.pop_front())
-        {
+        let ahead = self.topics.get_mut(at);
+        match ahead.and_then(|ahead| ahead.seqs.pop_front()) {
             Some(following) => self.next.push(Reverse((following, at))),
-            None => self.refill(at, seq)?,
+            None => self.refill(at, seq.cast_unsigned())?,
         }
         Ok(Some(seq))
     }
 
     /// Reads on in a topic of which nothing is read ahead.
-    fn refill(&mut self, at: usize, after: i64) -> rusqlite::Result<()> {
-        let Some((topic, seqs)) = self.topics.get_mut(at) else {
+    fn refill(&mut self, at: usize, after: u64) -> rusqlite::Result<()> {
+        let Some(Ahead { topic, seqs, whole }) = self.topics.get_mut(at) else {
             return Ok(());
         };
-        let mut select = self.snapshot.prepare_cached(
-            "SELECT seq FROM events INDEXED BY events_of_topic \
-             WHERE topic = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-        )?;
-        for seq in select.query_map([*topic, after, self.ahead], |row| row.get(0))? {
-            seqs.push_back(seq?);
+        if *whole {
+            return Ok(());
+        }
+        if after < self.indexed {
+            let mut select = self.snapshot.prepare_cached(
+                "SELECT seq FROM topic_events WHERE topic = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+            )?;
+            let limit = int(self.ahead as u64);
+            for seq in select.query_map([topic.id, int(after), limit], |row| row.get(0))? {
+                seqs.push_back(seq?);
+            }
+        }
+        if seqs.len() < self.ahead {
+            let after = after.max(self.indexed);
+            let last = topic.info.last;
+            seqs.extend(index::back_to(self.snapshot, topic.id, last, after)?);
+            *whole = true;
         }
         let first = seqs.pop_front();
         self.next.extend(first.map(|seq| Reverse((seq, at))));
@@ -313,7 +345,7 @@ fn topics_and_floor(
     snapshot: &Connection,
     selector: &Selector,
     log: &LogRow,
-) -> rusqlite::Result<(Option<Vec<i64>>, u64)> {
+) -> rusqlite::Result<(Option<Vec<Matching>>, u64)> {
     if selector.is_all() {
         return Ok((None, log.floor));
     }
@@ -321,6 +353,6 @@ fn topics_and_floor(
     let unknown = !selector.is_exact() || known.len() < selector.topics().len();
     let floors = known.iter().map(|topic| topic.floor);
     let floor = floors.chain(unknown.then_some(log.forgotten)).max();
-    let ids = known.iter().map(|topic| topic.id).collect();
-    Ok((Some(ids), floor.unwrap_or(0)))
+    let floor = floor.unwrap_or(0);
+    Ok((Some(known), floor))
 }

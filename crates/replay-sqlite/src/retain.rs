@@ -6,8 +6,9 @@ use replay_store::{KeyWindow, Retention, RetentionRules, Selector, Topic, TopicR
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::error::corrupt;
+use crate::index;
 use crate::log::{Failure, Log, Now};
-use crate::row::int;
+use crate::row::{LogRow, int};
 use crate::topic;
 
 /// What the log keeps.
@@ -30,12 +31,16 @@ impl Bounds {
             return Ok(());
         }
         let transaction = connection.unchecked_transaction()?;
+        let mut log = LogRow::load(&transaction)?;
+        index::complete(&transaction, &mut log)?;
+        log.save(&transaction)?;
         {
             let mut topics = transaction.prepare("SELECT id, name FROM topics WHERE events > 0")?;
             let mut rows = topics.query([])?;
             let mut update = transaction.prepare(
                 "UPDATE topics SET expires = \
-                 (SELECT time FROM events WHERE topic = ?1 ORDER BY seq LIMIT 1) + ?2 \
+                 (SELECT time FROM events WHERE seq = \
+                 (SELECT min(seq) FROM topic_events WHERE topic = ?1 AND seq > floor)) + ?2 \
                  WHERE id = ?1",
             )?;
             while let Some(row) = rows.next()? {
@@ -105,6 +110,7 @@ impl Log<'_> {
         self.trim_log()?;
         self.forget_idle()?;
         self.table.flush(self.connection)?;
+        index::follow(self.connection, self.bounds, self.table, &mut self.row)?;
         self.expire_keys(window)
     }
 
@@ -154,44 +160,70 @@ impl Log<'_> {
         limited: bool,
         goes: impl Fn(&Oldest, u64, u64) -> bool,
     ) -> rusqlite::Result<()> {
-        let (mut events, mut bytes) = (0, 0_u64);
-        let (mut through, mut next) = (None, None);
-        {
-            let mut select = self.connection.prepare_cached(
-                "SELECT seq, cost, time FROM events INDEXED BY events_of_topic \
-                 WHERE topic = ?1 ORDER BY seq",
-            )?;
-            let mut rows = select.query([topic])?;
-            while let Some(row) = rows.next()? {
-                let oldest = Oldest {
-                    seq: row.get(0)?,
-                    time: row.get(2)?,
-                };
-                if (limited && events == self.trims_left) || !goes(&oldest, events, bytes) {
-                    next = Some(oldest.time);
-                    break;
-                }
-                events += 1;
-                bytes = bytes.saturating_add(row.get::<_, i64>(1)?.cast_unsigned());
-                through = Some(oldest.seq);
-            }
+        let state = self.table.get(self.connection, self.bounds, topic)?;
+        let floor = int(state.floor);
+        let mut going = self.going(topic, floor, limited, &goes)?;
+        if going.next.is_none() && self.index_lacks(topic)? {
+            index::complete(self.connection, &mut self.row)?;
+            going = self.going(topic, floor, limited, &goes)?;
         }
-        let Some(through) = through else {
+        let Some(through) = going.through else {
             return Ok(());
         };
         let deleted = self
             .connection
             .prepare_cached(
-                "DELETE FROM events INDEXED BY events_of_topic WHERE topic = ?1 AND seq <= ?2",
+                "DELETE FROM events WHERE seq IN \
+                 (SELECT seq FROM topic_events WHERE topic = ?1 AND seq > ?2 AND seq <= ?3)",
             )?
-            .execute([topic, through])?;
-        self.trimmed(topic, through, events, bytes, deleted as u64)?;
+            .execute([topic, floor, through])?;
+        self.trimmed(topic, through, going.events, going.bytes, deleted as u64)?;
         let state = self.table.change(self.connection, self.bounds, topic)?;
-        state.oldest_is_of(next);
+        state.oldest_is_of(going.next);
         if limited {
-            self.trims_left -= events;
+            self.trims_left -= going.events;
         }
         Ok(())
+    }
+
+    /// What goes of the events that the index has.
+    fn going(
+        &self,
+        topic: i64,
+        floor: i64,
+        limited: bool,
+        goes: impl Fn(&Oldest, u64, u64) -> bool,
+    ) -> rusqlite::Result<Going> {
+        let mut going = Going::default();
+        let mut select = self.connection.prepare_cached(
+            "SELECT t.seq, e.cost, e.time FROM topic_events t CROSS JOIN events e ON e.seq = t.seq \
+             WHERE t.topic = ?1 AND t.seq > ?2 ORDER BY t.seq",
+        )?;
+        let mut rows = select.query([topic, floor])?;
+        while let Some(row) = rows.next()? {
+            let oldest = Oldest {
+                seq: row.get(0)?,
+                time: row.get(2)?,
+            };
+            if (limited && going.events == self.trims_left)
+                || !goes(&oldest, going.events, going.bytes)
+            {
+                going.next = Some(oldest.time);
+                break;
+            }
+            going.events += 1;
+            let cost = row.get::<_, i64>(1)?.cast_unsigned();
+            going.bytes = going.bytes.saturating_add(cost);
+            going.through = Some(oldest.seq);
+        }
+        Ok(going)
+    }
+
+    /// Has the topic events that the index has not?
+    fn index_lacks(&mut self, topic: i64) -> rusqlite::Result<bool> {
+        let indexed = self.row.indexed;
+        let state = self.table.get(self.connection, self.bounds, topic)?;
+        Ok(state.events > 0 && state.prev.is_some_and(|last| last > indexed))
     }
 
     /// Takes note of what was trimmed of a topic, which must be what was to be trimmed.
@@ -203,6 +235,7 @@ impl Log<'_> {
         bytes: u64,
         deleted: u64,
     ) -> rusqlite::Result<()> {
+        self.table.trimmed(topic, events);
         let state = self.table.change(self.connection, self.bounds, topic)?;
         let left = state.events.checked_sub(events);
         let (Some(left), true) = (left, deleted == events) else {
@@ -255,19 +288,35 @@ impl Log<'_> {
             .execute([through])?;
         for (topic, (last, events, bytes)) in topics {
             self.trimmed(topic, last, events, bytes, events)?;
-            let oldest = self
-                .connection
-                .prepare_cached(
-                    "SELECT time FROM events INDEXED BY events_of_topic \
-                     WHERE topic = ?1 ORDER BY seq LIMIT 1",
-                )?
-                .query_row([topic], |row| row.get(0))
-                .optional()?;
+            let oldest = self.oldest(topic)?;
             let state = self.table.change(self.connection, self.bounds, topic)?;
             state.oldest_is_of(oldest);
         }
         self.trims_left -= events;
         Ok(())
+    }
+
+    /// The time of a topic's oldest event.
+    fn oldest(&mut self, topic: i64) -> rusqlite::Result<Option<i64>> {
+        let connection = self.connection;
+        let state = self.table.get(connection, self.bounds, topic)?;
+        let floor = int(state.floor);
+        let find = || {
+            connection
+                .prepare_cached(
+                    "SELECT time FROM events WHERE seq = \
+                     (SELECT min(seq) FROM topic_events WHERE topic = ?1 AND seq > ?2)",
+                )?
+                .query_row([topic, floor], |row| row.get(0))
+                .optional()
+        };
+        match find()? {
+            None if self.index_lacks(topic)? => {
+                index::complete(connection, &mut self.row)?;
+                find()
+            }
+            found => Ok(found),
+        }
     }
 
     /// Forgets the topics that have been idle for the longest, once there are too many.
@@ -285,6 +334,9 @@ impl Log<'_> {
                 .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
             self.connection
                 .prepare_cached("DELETE FROM topics WHERE id = ?1")?
+                .execute([id])?;
+            self.connection
+                .prepare_cached("DELETE FROM topic_events WHERE topic = ?1")?
                 .execute([id])?;
             self.table.forget(id);
             self.row.idle -= 1;
@@ -312,6 +364,16 @@ impl Log<'_> {
         }
         Ok(())
     }
+}
+
+/// The events of a topic that are to go.
+#[derive(Default)]
+struct Going {
+    events: u64,
+    bytes: u64,
+    through: Option<i64>,
+    /// The time of the first that stays.
+    next: Option<i64>,
 }
 
 /// An event that may have to go.

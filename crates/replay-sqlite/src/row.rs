@@ -132,13 +132,16 @@ pub(crate) struct LogRow {
     pub(crate) keys: u64,
     /// Counts changes of `epochs`, so that readers know when theirs are old.
     pub(crate) epoch_changes: u64,
+    /// The last seq that the index of topics has.
+    pub(crate) indexed: u64,
 }
 
 impl LogRow {
     pub(crate) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         connection
             .prepare_cached(
-                "SELECT tail, floor, forgotten, now_ms, bytes, idle, keys, epoch_changes FROM log",
+                "SELECT tail, floor, forgotten, now_ms, bytes, idle, keys, epoch_changes, indexed \
+                 FROM log",
             )?
             .query_row([], |row| {
                 let column = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
@@ -151,6 +154,7 @@ impl LogRow {
                     idle: column(5)?,
                     keys: column(6)?,
                     epoch_changes: column(7)?,
+                    indexed: column(8)?,
                 })
             })
     }
@@ -159,7 +163,7 @@ impl LogRow {
         connection
             .prepare_cached(
                 "UPDATE log SET tail = ?1, floor = ?2, forgotten = ?3, now_ms = ?4, bytes = ?5, \
-                 idle = ?6, keys = ?7, epoch_changes = ?8",
+                 idle = ?6, keys = ?7, epoch_changes = ?8, indexed = ?9",
             )?
             .execute([
                 int(self.tail),
@@ -170,6 +174,7 @@ impl LogRow {
                 int(self.idle),
                 int(self.keys),
                 int(self.epoch_changes),
+                int(self.indexed),
             ])?;
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use replay_store::{Epoch, Epochs};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
 use crate::error::OpenError;
@@ -17,12 +18,13 @@ use crate::gate::{checkpoint, log_len, log_of};
 const APPLICATION_ID: i32 = 0x7464_6774;
 
 /// The format that this version writes.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// Times are Unix milliseconds. `topics.prev` is null where the store has forgotten it; a topic
 /// without events is idle; `topics.expires` is when its oldest event is too old, null for never,
 /// under the bounds whose digest is `log.ages`. `events.sum` is null in what an older version wrote.
-/// `log` has one row.
+/// `log` has one row. `topic_events` has the events up to `log.indexed`,
+/// and perhaps some at or below the floors of their topics.
 const TABLES: &str = "
     CREATE TABLE log (
         id INTEGER PRIMARY KEY CHECK (id = 0),
@@ -34,7 +36,8 @@ const TABLES: &str = "
         idle INTEGER NOT NULL,
         keys INTEGER NOT NULL,
         epoch_changes INTEGER NOT NULL,
-        ages INTEGER NOT NULL DEFAULT 0
+        ages INTEGER NOT NULL DEFAULT 0,
+        indexed INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE TABLE epochs (
         nth INTEGER PRIMARY KEY,
@@ -64,7 +67,11 @@ const TABLES: &str = "
         sum INTEGER,
         data BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX events_of_topic ON events (topic, seq);
+    CREATE TABLE topic_events (
+        topic INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        PRIMARY KEY (topic, seq)
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE keys (
         nth INTEGER PRIMARY KEY,
         topic TEXT NOT NULL,
@@ -86,6 +93,16 @@ const MIGRATIONS: [&str; VERSION as usize - 1] = [
     CREATE INDEX expiring_topics ON topics (expires) WHERE expires IS NOT NULL;",
     // Events have checksums.
     "ALTER TABLE events ADD COLUMN sum INTEGER;",
+    // The index of topics may lack the end of the log.
+    "ALTER TABLE log ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE topic_events (
+        topic INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        PRIMARY KEY (topic, seq)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO topic_events SELECT topic, seq FROM events ORDER BY topic, seq;
+    UPDATE log SET indexed = tail;
+    DROP INDEX events_of_topic;",
 ];
 
 /// A file that is open for writing.
@@ -231,6 +248,8 @@ fn connect(path: &Path, create: OpenFlags) -> Result<Connection, OpenError> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(2))?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Plans do not depend on what is bound, so that no statement is prepared anew for a new value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // On Apple systems a sync does not reach the disk without this; elsewhere it means nothing.
     connection.pragma_update(None, "fullfsync", true)?;
@@ -287,7 +306,10 @@ fn migrate(connection: &mut Connection, found: i32) -> Result<(), OpenError> {
 fn create(connection: &mut Connection, seed: Epoch) -> Result<(), OpenError> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
-    transaction.execute("INSERT INTO log VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0, 0)", [])?;
+    transaction.execute(
+        "INSERT INTO log VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+        [],
+    )?;
     replace_epochs(&transaction, &Epochs::new(seed))?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", VERSION)?;

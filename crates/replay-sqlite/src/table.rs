@@ -1,8 +1,8 @@
 //! The topics as the writer knows them, so that an append need not read and write their rows one
 //! by one: a transaction changes them here, and writes each once before it commits.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use replay_store::{Topic, TopicRetention};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -43,6 +43,9 @@ pub(crate) struct TopicTable {
     /// What the topics were at the savepoint; `None` where there was none.
     undo: Vec<(i64, Option<TopicState>)>,
     savepoint: u64,
+    /// Topics of which the index may have events that were trimmed, and how many it has. After
+    /// clearing, they wait until more are trimmed of the same topic.
+    trimmed: (HashSet<i64>, u64),
 }
 
 const COLUMNS: &str = "id, name, floor, prev, events, bytes, ended, expires";
@@ -163,6 +166,21 @@ impl TopicTable {
             self.ids.remove(&state.name);
             self.undo.push((id, Some(state)));
         }
+        self.trimmed.0.remove(&id);
+    }
+
+    /// So many events of the topic were trimmed, which the index has still.
+    pub(crate) fn trimmed(&mut self, id: i64, events: u64) {
+        self.trimmed.0.insert(id);
+        self.trimmed.1 += events;
+    }
+
+    /// The topics that events were trimmed of, once there were so many in all.
+    pub(crate) fn take_trimmed(&mut self, events: u64) -> HashSet<i64> {
+        if self.trimmed.1 < events {
+            return HashSet::new();
+        }
+        std::mem::take(&mut self.trimmed).0
     }
 
     /// What changes from here on can be rolled back alone.

@@ -47,6 +47,12 @@ const FORMAT_2: &str = "
     PRAGMA user_version = 2;
 ";
 
+/// What format 3 added.
+const FORMAT_3: &str = "
+    ALTER TABLE events ADD COLUMN sum INTEGER;
+    PRAGMA user_version = 3;
+";
+
 fn open(path: &Path) -> Result<SqliteStore, OpenError> {
     let clock = Clock::new(|| 1_790_000_000_000);
     SqliteStore::open(path, SqliteConfig::default(), || 12, clock)
@@ -59,6 +65,8 @@ fn check(format: i64, statements: &str) {
     let connection = rusqlite::Connection::open(&path).expect("a database");
     connection.execute_batch(statements).expect("it is made");
     drop(connection);
+    let backup = replay_sqlite::backup(&path, &folder.path().join("backup.db"));
+    assert_eq!(backup.expect("the backup is taken").tail, 3);
     for round in 0..2 {
         let store = open(&path).unwrap_or_else(|error| panic!("format {format}: {error}"));
         let page = block_on(store.read(&Selector::all(), After::Earliest, Limit::default()))
@@ -77,13 +85,22 @@ fn check(format: i64, statements: &str) {
         assert_eq!(page.events[0].position, old);
         let page = block_on(store.read(&Selector::all(), old.into(), Limit::default()));
         assert_eq!(page.expect("the store reads").gap, None);
+        let of_topic = |name: &str| {
+            let topic = Topic::new(name).expect("valid");
+            let page = block_on(store.read(&topic.into(), After::Earliest, Limit::default()));
+            let page = page.expect("the store reads");
+            let seqs = page.events.iter().map(|event| event.position.seq);
+            seqs.collect::<Vec<_>>()
+        };
+        assert_eq!(of_topic("a"), [2, 4][..1 + round]);
+        assert_eq!(of_topic("b"), [3]);
         let new = vec![Append::new(Topic::new("a").expect("valid"), "new")];
         let appended = block_on(store.append(new)).expect("the store appends");
         assert_eq!(appended[0].position.seq, 4 + round as u64);
     }
     let connection = rusqlite::Connection::open(&path).expect("a database");
     let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-    assert_eq!(version, Ok(3));
+    assert_eq!(version, Ok(4));
 }
 
 #[test]
@@ -97,8 +114,13 @@ fn a_file_of_format_2_is_brought_up_to_date() {
 }
 
 #[test]
+fn a_file_of_format_3_is_brought_up_to_date() {
+    check(3, &format!("{FORMAT_1}{FORMAT_2}{FORMAT_3}"));
+}
+
+#[test]
 fn a_file_of_a_later_format_is_refused_and_left_as_it_was() {
-    for found in [4, 99, i32::MAX, 0, -1] {
+    for found in [5, 99, i32::MAX, 0, -1] {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("events.db");
         drop(open(&path).expect("the file is new"));

@@ -19,12 +19,13 @@ struct Subject {
 }
 
 impl Subject {
-    fn open(path: &Path) -> Self {
+    fn open(path: &Path, log_bytes: u64) -> Self {
         let now = Arc::new(AtomicU64::new(1_790_000_000_000));
         let clock = Arc::clone(&now);
         let config = SqliteConfig {
             retention: Retention {
                 age: HOUR,
+                log_bytes,
                 ..Retention::UNBOUNDED
             },
             ..SqliteConfig::default()
@@ -57,7 +58,7 @@ impl Subject {
 #[test]
 fn many_events_that_grow_old_at_once_hold_up_no_publisher_for_long() {
     let folder = tempfile::tempdir().expect("a folder");
-    let subject = Subject::open(&folder.path().join("events.db"));
+    let subject = Subject::open(&folder.path().join("events.db"), u64::MAX);
     let topic = Topic::new("topic").expect("valid");
     for _ in 0..10 {
         let batch = vec![Append::new(topic.clone(), "x"); 1000];
@@ -77,4 +78,24 @@ fn many_events_that_grow_old_at_once_hold_up_no_publisher_for_long() {
         Some(&10_001),
         "what is not too old is kept: {oldest:?}"
     );
+}
+
+#[test]
+fn what_a_full_log_has_left_of_a_topic_grows_old_nevertheless() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let subject = Subject::open(&folder.path().join("events.db"), 20_000);
+    let topic = Topic::new("topic").expect("valid");
+    // The index of topics has what is left of the first batch, and nothing of the second, of which
+    // some is trimmed at once.
+    for events in [600, 200] {
+        let batch = vec![Append::new(topic.clone(), "x"); events];
+        block_on(subject.store.append(batch)).expect("the store appends");
+    }
+    let page = subject.read(After::Earliest);
+    let oldest = page.events[0].position.seq;
+    assert!((601..800).contains(&oldest), "{oldest}");
+    subject.now.fetch_add(2 * 60 * 60 * 1000, Ordering::Relaxed);
+    let page = subject.read(After::Earliest);
+    assert_eq!(page.events, []);
+    assert_eq!(page.bounds.tail, 800);
 }
