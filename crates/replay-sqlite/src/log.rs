@@ -36,6 +36,8 @@ pub(crate) struct Log<'c> {
     /// How many events retention may still trim in this transaction; the rest is left to the next
     /// ones, so that no publisher waits for it.
     pub(crate) trims_left: u64,
+    /// Events were trimmed.
+    pub(crate) trimmed: bool,
 }
 
 /// What becomes of the transaction when SQLite fails with one of its appends.
@@ -56,6 +58,8 @@ pub(crate) struct Outcome {
     pub(crate) events: Vec<Event>,
     /// When the next event is too old; the largest value for never.
     pub(crate) expires_ms: u64,
+    /// Events were trimmed.
+    pub(crate) trimmed: bool,
 }
 
 /// What a transaction takes from outside.
@@ -111,6 +115,7 @@ impl<'c> Log<'c> {
             unwritten: Vec::new(),
             isolation,
             trims_left: MAX_TRIMS,
+            trimmed: false,
         };
         log.tick(now, window)?;
         Ok(log)
@@ -127,6 +132,7 @@ impl<'c> Log<'c> {
             log_prev: self.before,
             events: self.events,
             expires_ms,
+            trimmed: self.trimmed,
         })
     }
 

@@ -236,6 +236,7 @@ impl Log<'_> {
         deleted: u64,
     ) -> rusqlite::Result<()> {
         self.table.trimmed(topic, events);
+        self.trimmed = true;
         let state = self.table.change(self.connection, self.bounds, topic)?;
         let left = state.events.checked_sub(events);
         let (Some(left), true) = (left, deleted == events) else {

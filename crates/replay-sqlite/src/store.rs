@@ -25,7 +25,7 @@ use crate::reader::{self, Job};
 use crate::retain::Bounds;
 use crate::schema;
 use crate::table::TopicTable;
-use crate::writer::{Command, Published, Reply, Writer};
+use crate::writer::{Chores, Command, Published, Reply, Writer};
 
 /// Commands that wait for the writer, and their data; more wait with their publishers, in line.
 const COMMANDS: usize = 1024;
@@ -168,6 +168,7 @@ impl SqliteStore {
             epoch_due: opened.existed,
             expires_ms: 0,
             table: TopicTable::default(),
+            chores: Chores::default(),
             gate: Arc::clone(&gate),
             seeds: Box::new(seeds),
             clock: clock.clone(),

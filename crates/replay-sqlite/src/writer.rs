@@ -28,6 +28,11 @@ const GROUP_BYTES: usize = 8 << 20;
 const SPARE_PAGES: i64 = 2048;
 const VACUUM_PAGES: u32 = 256;
 
+/// How much the write-ahead log may have grown, about, before its length is asked for. To ask for
+/// more of a file that is being written than its data makes the next sync of it dearer.
+const UNSEEN_BYTES: u64 = 2 << 20;
+const PAGE_BYTES: u64 = 4096;
+
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// What the writer is asked for.
@@ -116,6 +121,7 @@ pub(crate) struct Writer {
     /// When the next event is too old; 0 if that is not known.
     pub(crate) expires_ms: u64,
     pub(crate) table: TopicTable,
+    pub(crate) chores: Chores,
     pub(crate) gate: Arc<Gate>,
     pub(crate) seeds: Box<dyn FnMut() -> u64 + Send>,
     pub(crate) clock: Clock,
@@ -123,6 +129,34 @@ pub(crate) struct Writer {
     pub(crate) keys: KeyWindow,
     pub(crate) capabilities: Capabilities,
     pub(crate) published: Arc<Published>,
+}
+
+/// What is to be looked at in keeping house.
+#[derive(Debug)]
+pub(crate) struct Chores {
+    /// How much the write-ahead log may have grown, about, since its length was asked for.
+    unseen: u64,
+    /// There may be pages to give back.
+    vacuum: bool,
+}
+
+impl Default for Chores {
+    /// Everything.
+    fn default() -> Self {
+        Self {
+            unseen: UNSEEN_BYTES,
+            vacuum: true,
+        }
+    }
+}
+
+impl Chores {
+    /// So many rows were changed, in which there is so much data.
+    fn written(&mut self, rows: u64, data: usize) {
+        // Each row on a page of its own, and some pages above them.
+        let pages = rows.saturating_add(8).saturating_mul(PAGE_BYTES);
+        self.unseen = self.unseen.saturating_add(pages + data as u64);
+    }
 }
 
 /// How a command went that was applied. It is told so once that is committed.
@@ -181,6 +215,7 @@ impl Writer {
 
     /// One transaction. If it fails, nothing can be relied on but the file.
     fn commit(&mut self, group: &[Command], applied: &mut Vec<Applied>) -> Result<(), StoreError> {
+        let changes = self.changes();
         let now = Now {
             next_epoch: self.epoch_due.then(|| Epoch((self.seeds)())),
             ms: self.clock.now_ms(),
@@ -205,8 +240,19 @@ impl Writer {
         committed.map_err(|error| StoreError::OutcomeUnknown {
             detail: error.to_string().into(),
         })?;
+        let data = outcome.events.iter().map(|event| event.data.len()).sum();
+        let rows = self.changes().saturating_sub(changes);
+        self.chores.written(rows, data);
+        self.chores.vacuum |= outcome.trimmed;
         self.publish(outcome);
         Ok(())
+    }
+
+    /// How many rows were changed since the file was opened.
+    fn changes(&self) -> u64 {
+        self.connection
+            .as_ref()
+            .map_or(0, Connection::total_changes)
     }
 
     /// Begins a transaction and applies the commands in it; an error has ended it, or is to.
@@ -246,6 +292,7 @@ impl Writer {
     fn distrust(&mut self) {
         self.connection = None;
         self.table.clear();
+        self.chores = Chores::default();
         self.expires_ms = 0;
         self.epoch_due = true;
     }
@@ -277,15 +324,24 @@ impl Writer {
         let Some(connection) = &self.connection else {
             return;
         };
-        let kept = self
-            .gate
-            .keep_log_short(&self.path, connection)
-            .and_then(|()| {
+        let mut keep = || {
+            if self.chores.unseen >= UNSEEN_BYTES {
+                self.chores.unseen = 0;
+                self.gate.keep_log_short(&self.path, connection)?;
+            }
+            while self.chores.vacuum {
+                self.chores.vacuum = vacuum(connection)?;
+                if self.chores.vacuum {
+                    self.chores.unseen = UNSEEN_BYTES;
+                }
                 // Goes on while there is nothing better to do.
-                while vacuum(connection)? && self.commands.is_empty() {}
-                Ok(())
-            });
-        if kept.is_err() {
+                if !self.commands.is_empty() {
+                    break;
+                }
+            }
+            Ok::<_, rusqlite::Error>(())
+        };
+        if keep().is_err() {
             self.distrust();
         }
     }
