@@ -235,6 +235,13 @@ pub(crate) struct Serve {
           default_value = "127.0.0.1:9090", value_parser = admin)]
     pub(crate) admin: AdminChoice,
 
+    /// How many connections may be open at a time: by default as many as the process may have
+    /// descriptors for. Who comes then waits until another leaves. An idle one takes 2 to 20 KB, by its
+    /// protocol.
+    #[arg(long, env = "TIDEGATE_MAX_CONNECTIONS", value_name = "COUNT", hide_env_values = true,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: Option<u32>,
+
     /// Seconds over which connections are told to go when the hub ends, so that they do not come
     /// back all at once. The hub ends sooner if all have gone.
     #[arg(
@@ -595,6 +602,15 @@ mod tests {
             check(&["dev", "--admin", choice], expected);
             check(&["serve", "--admin", choice], expected);
         }
+    }
+
+    #[test]
+    fn a_hub_has_room_for_at_least_one_connection() {
+        check(&["serve", "--max-connections", "1"], Ok(()));
+        check(
+            &["serve", "--max-connections", "0"],
+            Err(ErrorKind::ValueValidation),
+        );
     }
 
     #[test]

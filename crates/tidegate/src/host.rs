@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::args::{AdminChoice, Dev, HubOptions, Serve};
 use crate::certificate::Certificate;
+use crate::descriptors;
 use crate::page;
 use crate::store::StoreChoice;
 
@@ -27,6 +28,7 @@ pub(crate) async fn dev(args: Dev) -> anyhow::Result<()> {
         options: args.options,
         // Whoever tries things out does not want to wait.
         drain: Duration::ZERO,
+        max_connections: None,
         admin: args.admin,
         tls: own_tls(args.tls, args.listen)?,
         ws_over_h2: false,
@@ -60,6 +62,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<()> {
         store: args.store,
         options: args.options,
         drain: Duration::from_secs(args.drain.into()),
+        max_connections: args.max_connections,
         admin: args.admin,
         tls,
         ws_over_h2: args.ws_over_h2,
@@ -117,6 +120,7 @@ struct Host {
     store: StoreChoice,
     options: HubOptions,
     drain: Duration,
+    max_connections: Option<u32>,
     admin: AdminChoice,
     tls: Option<Encryption>,
     ws_over_h2: bool,
@@ -126,6 +130,7 @@ struct Host {
 
 impl Host {
     async fn run(self) -> anyhow::Result<()> {
+        descriptors::check(self.max_connections.unwrap_or(0).into())?;
         // Taken before the store is opened: what already listens there may have the file open, too.
         let listener = TcpListener::bind(self.listen)
             .await
@@ -157,6 +162,9 @@ impl Host {
             admin: admin.as_ref().map(|it| it.address),
         });
         let mut server = Server::new(hub).extended_connect(self.ws_over_h2);
+        if let Some(max) = self.max_connections {
+            server = server.max_connections(usize::try_from(max)?);
+        }
         // What is kept of it is the file that clients are told of.
         let mut own = None;
         if let Some(encryption) = self.tls {

@@ -5,6 +5,7 @@
 mod args;
 mod bench;
 mod certificate;
+mod descriptors;
 mod host;
 mod output;
 mod page;

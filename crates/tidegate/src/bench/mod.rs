@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+use crate::descriptors;
 use crate::output::{Output, notice};
 use crowd::{Crowd, PATIENCE, Resume};
 use load::{Bounds, Pace};
@@ -57,7 +58,7 @@ pub(crate) fn run(options: &Bench) -> anyhow::Result<()> {
     }
     let streams = if options.http2 { options.streams } else { 1 };
     let sockets = connections.div_ceil(streams);
-    process::check_descriptors(u64::from(sockets) + u64::from(options.publishers))?;
+    descriptors::check(u64::from(sockets) + u64::from(options.publishers))?;
     let mut random = [0; 2];
     getrandom::fill(&mut random).context("no random bytes to be had")?;
     let run = u16::from_ne_bytes(random);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 /// The processes of a server: those named, and what they had started by then.
 #[derive(Debug)]
@@ -90,60 +90,9 @@ fn cpu(pid: u32) -> u64 {
     threads.flatten().filter_map(of).sum()
 }
 
-/// Refuses to begin what this shell has too few descriptors for.
-///
-/// # Errors
-///
-/// When they do not suffice; it says what to raise. Where there is no `/proc` it finds out later.
-pub(crate) fn check_descriptors(connections: u64) -> anyhow::Result<()> {
-    let Ok(limits) = fs::read_to_string("/proc/self/limits") else {
-        return Ok(());
-    };
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))
-        .context("/proc/self/limits does not name open files")?;
-    let mut numbers = line.split_whitespace();
-    let mut number = || match numbers.next() {
-        Some("unlimited") => Some(u64::MAX),
-        text => text?.parse().ok(),
-    };
-    let (soft, hard) = (number().unwrap_or(u64::MAX), number().unwrap_or(u64::MAX));
-    judge_descriptors(connections, soft, hard)
-}
-
-fn judge_descriptors(connections: u64, soft: u64, hard: u64) -> anyhow::Result<()> {
-    // Standard streams, the poll, files of /proc.
-    let needed = connections + 32;
-    if needed <= soft {
-        return Ok(());
-    }
-    if needed <= hard {
-        bail!(
-            "{connections} connections need {needed} descriptors, and this shell allows {soft}; \
-             first run: ulimit -n {needed}"
-        );
-    }
-    bail!(
-        "{connections} connections need {needed} descriptors, and {hard} is the most this account \
-         may have (ulimit -Hn): ask for at most {} connections, or have the hard limit raised in \
-         /etc/security/limits.conf",
-        hard.saturating_sub(32)
-    );
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn too_few_descriptors_are_refused_with_what_to_raise() {
-        assert!(judge_descriptors(968, 1000, 1000).is_ok());
-        let soft = judge_descriptors(1000, 1000, 20_000).unwrap_err();
-        assert!(soft.to_string().contains("ulimit -n 1032"), "{soft}");
-        let hard = judge_descriptors(30_000, 1000, 20_000).unwrap_err();
-        assert!(hard.to_string().contains("at most 19968"), "{hard}");
-    }
 
     #[cfg(target_os = "linux")]
     #[test]

@@ -1,12 +1,15 @@
 //! `tidegate serve` as an operator uses it.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::hub::{Hub, curl, tidegate};
-use crate::program::{Program, run};
+use crate::program::{PATIENCE, Program, run};
 
 /// `tidegate serve` in this folder, with nothing but a port.
 fn serve_in(folder: &Path) -> Command {
@@ -78,6 +81,70 @@ fn serve_listens_beyond_loopback_only_when_told_that_it_is_open() {
         assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
     }
     assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn one_connection_too_many_waits_until_another_ends() {
+    let hub = Hub::serve(&["--store", "memory", "--max-connections", "2"]);
+    let subscribe = || {
+        let mut stream = TcpStream::connect(hub.address()).unwrap();
+        let request = format!(
+            "GET /events?topic=a HTTP/1.1\r\nhost: {}\r\n\r\n",
+            hub.address()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let hears = |stream: &mut TcpStream, patience| {
+        stream.set_read_timeout(Some(patience)).unwrap();
+        stream.read(&mut [0]).is_ok_and(|read| read == 1)
+    };
+    let (mut first, mut second) = (subscribe(), subscribe());
+    assert!(hears(&mut first, PATIENCE) && hears(&mut second, PATIENCE));
+    let mut third = subscribe();
+    assert!(!hears(&mut third, Duration::from_millis(300)));
+    drop(first);
+    assert!(hears(&mut third, PATIENCE));
+}
+
+/// How many descriptors a process may have: by itself, and if it asks.
+#[cfg(target_os = "linux")]
+fn descriptors(pid: u32) -> (u64, u64) {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let mut numbers = line.unwrap().split_whitespace().skip(3);
+    let mut number = || numbers.next().unwrap().parse().unwrap();
+    (number(), number())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hub_takes_all_descriptors_that_it_may_have_and_asks_for_no_more() {
+    let limited = |max: &str| {
+        let mut command = Command::new("sh");
+        let shell = r#"ulimit -Hn 500; ulimit -Sn 64; exec "$@""#;
+        let hub = tidegate(&["serve", "--listen", "127.0.0.1:0", "--store", "memory"]);
+        command.args(["-c", shell, "sh"]).arg(hub.get_program());
+        command
+            .args(hub.get_args())
+            .args(["--max-connections", max]);
+        for (name, value) in hub.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    };
+    let hub = Hub::run(limited("400"));
+    assert_eq!(descriptors(hub.pid()), (500, 500));
+    let refused = run(limited("500"));
+    assert_eq!(refused.code, Some(1));
+    for said in ["532 descriptors", "at most 468 connections", "LimitNOFILE"] {
+        assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+    }
 }
 
 #[track_caller]
