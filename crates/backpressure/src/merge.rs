@@ -1,5 +1,6 @@
 //! Several logs read as one.
 
+use core::slice;
 use core::task::{Context, Poll};
 
 use bytes::BytesMut;
@@ -16,27 +17,66 @@ use crate::{Chunk, Lag, ReadError, Reader};
 /// is above may still be on its way to one log while it is already in another.
 ///
 /// Without any reader there is never anything to read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Readers {
+    kind: Kind,
+}
+
+/// Most subscriptions have one reader, which then lies in them.
+#[derive(Debug)]
+enum Kind {
+    One(Reader),
+    Many(Many),
+}
+
+#[derive(Debug, Default)]
+struct Many {
     readers: Vec<Reader>,
     /// What each reader has next; kept to spare an allocation a read.
     next: Vec<Option<u64>>,
 }
 
+impl Default for Readers {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
 impl Readers {
     /// Reads `readers` as one.
     #[must_use]
-    pub const fn new(readers: Vec<Reader>) -> Self {
-        Self {
-            readers,
-            next: Vec::new(),
-        }
+    pub fn new(readers: Vec<Reader>) -> Self {
+        let kind = match <[Reader; 1]>::try_from(readers) {
+            Ok([reader]) => Kind::One(reader),
+            Err(readers) => Kind::Many(Many {
+                readers,
+                next: Vec::new(),
+            }),
+        };
+        Self { kind }
     }
 
     /// The readers again, in the same order.
     #[must_use]
     pub fn into_vec(self) -> Vec<Reader> {
-        self.readers
+        match self.kind {
+            Kind::One(reader) => vec![reader],
+            Kind::Many(many) => many.readers,
+        }
+    }
+
+    const fn as_slice(&self) -> &[Reader] {
+        match &self.kind {
+            Kind::One(reader) => slice::from_ref(reader),
+            Kind::Many(many) => many.readers.as_slice(),
+        }
+    }
+
+    const fn as_mut_slice(&mut self) -> &mut [Reader] {
+        match &mut self.kind {
+            Kind::One(reader) => slice::from_mut(reader),
+            Kind::Many(many) => many.readers.as_mut_slice(),
+        }
     }
 
     /// Takes the next events with a seq of at most `seq`, which the caller read from the watermark
@@ -57,29 +97,16 @@ impl Readers {
         max_bytes: usize,
         scratch: &mut BytesMut,
     ) -> Result<Option<Chunk>, ReadError> {
-        if let [reader] = &mut self.readers[..] {
-            return reader.read_through(seq, max_bytes);
-        }
-        self.next.clear();
-        for reader in &self.readers {
-            self.next.push(reader.peek()?.filter(|next| *next <= seq));
-        }
-        let mut pending = self
-            .next
-            .iter()
-            .enumerate()
-            .filter(|(_, next)| next.is_some());
-        match (pending.next(), pending.next()) {
-            (None, _) => Ok(None),
-            (Some((only, _)), None) => self.readers[only].read_through(seq, max_bytes),
-            _ => self.merge_through(seq, max_bytes, scratch),
+        match &mut self.kind {
+            Kind::One(reader) => reader.read_through(seq, max_bytes),
+            Kind::Many(many) => many.read_through(seq, max_bytes, scratch),
         }
     }
 
     /// Leaves out the unread events with a seq of at most `seq` in every log, and returns how many
     /// they were. See [`Reader::skip_through`].
     pub fn skip_through(&mut self, seq: u64) -> Lag {
-        self.readers
+        self.as_mut_slice()
             .iter_mut()
             .map(|reader| reader.skip_through(seq))
             .sum()
@@ -88,7 +115,7 @@ impl Readers {
     /// Leaves out the unread events with a seq of at most `seq` in every log, evicted or not, and
     /// returns how many they were. See [`Reader::jump_to`]; pass the watermark.
     pub fn jump_to(&mut self, seq: u64) -> Lag {
-        self.readers
+        self.as_mut_slice()
             .iter_mut()
             .map(|reader| reader.jump_to(seq))
             .sum()
@@ -116,20 +143,20 @@ impl Readers {
     }
 
     fn fits_after(&self, seq: u64, max: Lag) -> bool {
-        let rest: Option<Lag> = self.readers.iter().map(|it| it.lag_after(seq)).sum();
+        let rest: Option<Lag> = self.as_slice().iter().map(|it| it.lag_after(seq)).sum();
         rest.is_some_and(|rest| !rest.exceeds(max))
     }
 
     /// How far the readers are behind, all together. An event in several logs counts in each.
     #[must_use]
     pub fn lag(&self) -> Lag {
-        self.readers.iter().map(Reader::lag).sum()
+        self.as_slice().iter().map(Reader::lag).sum()
     }
 
     /// Whether every reader is [intact](Reader::is_intact).
     #[must_use]
     pub fn is_intact(&self) -> bool {
-        self.readers.iter().all(Reader::is_intact)
+        self.as_slice().iter().all(Reader::is_intact)
     }
 
     /// Ready when one of the readers is. See [`Reader::poll_ready`].
@@ -156,18 +183,42 @@ impl Readers {
         if ready.is_ready() {
             return ready;
         }
-        for reader in &self.readers {
+        for reader in self.as_slice() {
             reader.arm(cx.waker());
         }
         self.check(watermark())
     }
 
     fn check(&self, watermark: u64) -> Poll<Result<u64, ReadError>> {
-        self.readers
+        self.as_slice()
             .iter()
             .map(|reader| reader.check(watermark))
             .find(Poll::is_ready)
             .unwrap_or(Poll::Pending)
+    }
+}
+
+impl Many {
+    fn read_through(
+        &mut self,
+        seq: u64,
+        max_bytes: usize,
+        scratch: &mut BytesMut,
+    ) -> Result<Option<Chunk>, ReadError> {
+        self.next.clear();
+        for reader in &self.readers {
+            self.next.push(reader.peek()?.filter(|next| *next <= seq));
+        }
+        let mut pending = self
+            .next
+            .iter()
+            .enumerate()
+            .filter(|(_, next)| next.is_some());
+        match (pending.next(), pending.next()) {
+            (None, _) => Ok(None),
+            (Some((only, _)), None) => self.readers[only].read_through(seq, max_bytes),
+            _ => self.merge_through(seq, max_bytes, scratch),
+        }
     }
 
     /// Copies the pending events of two or more readers together; `self.next` says what they are.
