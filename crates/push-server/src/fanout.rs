@@ -31,10 +31,19 @@ struct Shared {
     /// Readers are counted for publishers that wait for them.
     blocking: bool,
     state: Mutex<State>,
+    /// That of the watermark, for those who look at nothing else.
+    seq: AtomicU64,
     /// Counts how often all connections were told to end; see [`Fanout::drop_readers`].
     generation: AtomicU64,
     /// Counts how often events were purged.
     purges: AtomicU64,
+}
+
+impl Shared {
+    fn set_watermark(&self, state: &mut State, watermark: Position) {
+        state.watermark = watermark;
+        self.seq.store(watermark.seq, Ordering::Release);
+    }
 }
 
 #[derive(Debug)]
@@ -232,6 +241,7 @@ impl Fanout {
                     wildcards: Patterns::default(),
                     sweep_at: FIRST_SWEEP,
                 }),
+                seq: AtomicU64::new(watermark.seq),
                 generation: AtomicU64::new(0),
                 purges: AtomicU64::new(0),
             }),
@@ -241,6 +251,12 @@ impl Fanout {
     /// Everything at or below this position is in the logs.
     pub(crate) fn watermark(&self) -> Position {
         self.lock().watermark
+    }
+
+    /// The seq of the watermark, without a lock. Who is woken because it moved sees it moved: logs have
+    /// a lock of their own, under which a reader arms before it looks here, and is woken after.
+    pub(crate) fn watermark_seq(&self) -> u64 {
+        self.shared.seq.load(Ordering::Acquire)
     }
 
     /// The watermark, and a number that is another one once more topics have ended below it.
@@ -441,7 +457,7 @@ impl Tail for Fanout {
                 state.ends += u64::from(end.is_some());
             }
         }
-        state.watermark = watermark;
+        self.shared.set_watermark(&mut state, watermark);
         for event in events {
             state.for_each_match(&event.topic, |forms| {
                 if std::mem::take(&mut forms.dirty) {
@@ -456,7 +472,7 @@ impl Tail for Fanout {
     }
 
     fn reset(&mut self, watermark: Position) {
-        self.lock().watermark = watermark;
+        self.shared.set_watermark(&mut self.lock(), watermark);
         self.close_all();
     }
 

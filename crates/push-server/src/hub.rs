@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ struct Inner {
     /// Told when the last subscription has ended.
     idle: Notify,
     closed: watch::Sender<bool>,
+    /// The same, for subscriptions, which look at it with every event.
+    is_closed: AtomicBool,
     /// WebSocket sessions that run on tasks of their own.
     sessions: watch::Sender<usize>,
 }
@@ -103,6 +105,7 @@ impl Hub {
                 drained_at: OnceLock::new(),
                 idle: Notify::new(),
                 closed: watch::Sender::new(false),
+                is_closed: AtomicBool::new(false),
                 sessions: watch::Sender::new(0),
             }),
         })
@@ -331,6 +334,7 @@ impl Hub {
 
     /// Closes the hub: every subscription ends in order, and no new one starts.
     pub fn close(&self) {
+        self.inner.is_closed.store(true, Ordering::Release);
         self.inner.closed.send_replace(true);
         self.inner.fanout.wake_readers();
     }
@@ -338,7 +342,7 @@ impl Hub {
     /// Whether [`close`](Self::close) was called.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        *self.inner.closed.borrow()
+        self.inner.is_closed.load(Ordering::Acquire)
     }
 
     /// Completes when [`close`](Self::close) was called and every WebSocket session that

@@ -520,7 +520,7 @@ impl Subscriber {
         };
         let readers = &mut live.attached.readers;
         readers
-            .poll_ready_through(cx, || fanout.watermark().seq)
+            .poll_ready_through(cx, || fanout.watermark_seq())
             .map(|_| ())
     }
 

@@ -83,7 +83,8 @@ pub(super) async fn plain(stream: TcpStream, context: Context) {
         && let (head, body) = response.into_parts()
         && let (Some(shards), Ok(body)) = (shards, body.into_events())
     {
-        shards.take_stream(RawStream::new(io, &head, body, behind, hub.session()));
+        let stream = RawStream::new(io, &head, *body, behind, hub.session());
+        shards.take_stream(Box::new(stream));
     }
 }
 

@@ -32,7 +32,7 @@ const WRITES_PER_TURN: usize = 4;
 /// One stream. The future completes when it is over, in order or not.
 pub(crate) struct RawStream {
     io: WriteProgress<TcpStream>,
-    body: Box<EventBody>,
+    body: EventBody,
     /// What is next to be written.
     pending: Bytes,
     discarded: usize,
@@ -45,7 +45,7 @@ impl RawStream {
     pub(crate) fn new(
         io: WriteProgress<TcpStream>,
         head: &Parts,
-        body: Box<EventBody>,
+        body: EventBody,
         discarded: usize,
         session: SessionGuard,
     ) -> Self {
@@ -89,7 +89,7 @@ impl RawStream {
             if taken >= turn::BYTES {
                 break;
             }
-            match ready!(Pin::new(&mut *self.body).poll_frame(cx)) {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => self.pending = frame.into_data().unwrap_or_default(),
                 // Without a length or chunks, only a reset tells a cut from an end.
                 Some(Err(_)) => {
