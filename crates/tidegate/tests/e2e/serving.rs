@@ -124,7 +124,7 @@ fn descriptors(pid: u32) -> (u64, u64) {
 fn a_hub_takes_all_descriptors_that_it_may_have_and_asks_for_no_more() {
     let limited = |max: &str| {
         let mut command = Command::new("sh");
-        let shell = r#"ulimit -Hn 500; ulimit -Sn 64; exec "$@""#;
+        let shell = r#"ulimit -Sn 64; ulimit -Hn 500; exec "$@""#;
         let hub = tidegate(&["serve", "--listen", "127.0.0.1:0", "--store", "memory"]);
         command.args(["-c", shell, "sh"]).arg(hub.get_program());
         command
