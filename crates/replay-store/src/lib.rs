@@ -95,7 +95,7 @@ pub use memory::{MemoryConfig, MemoryStore};
 pub use page::{Bounds, Limit, Page};
 pub use pattern::Pattern;
 pub use plan::plan_batch;
-pub use position::{After, CursorError, Epoch, Position};
+pub use position::{After, Cursor, CursorError, Epoch, Position};
 pub use retention::{Clock, KeyWindow, Retention, RetentionRules, TopicRetention};
 pub use selector::{Selector, SelectorError};
 pub use store::{Capabilities, Hint, ReplayStore};

@@ -21,6 +21,8 @@ pub fn plan_batch<E: From<StoreError>>(
     Append::check_batch(batch, capabilities)?;
     let mut next = last;
     let mut plan = Vec::with_capacity(batch.len());
+    // What the batch itself decides for its later events; one event has none.
+    let several = batch.len() > 1;
     let mut in_batch = HashMap::new();
     let mut ends = HashMap::new();
     for (index, append) in batch.iter().enumerate() {
@@ -42,9 +44,13 @@ pub fn plan_batch<E: From<StoreError>>(
             });
             continue;
         }
-        let end = match ends.entry(&append.topic) {
-            Entry::Occupied(known) => *known.into_mut(),
-            Entry::Vacant(unknown) => *unknown.insert(ended(&append.topic)?),
+        let end = if several {
+            match ends.entry(&append.topic) {
+                Entry::Occupied(known) => *known.into_mut(),
+                Entry::Vacant(unknown) => *unknown.insert(ended(&append.topic)?),
+            }
+        } else {
+            ended(&append.topic)?
         };
         if let Some(position) = end {
             if !append.is_end() {
@@ -60,10 +66,10 @@ pub fn plan_batch<E: From<StoreError>>(
         if next.seq > Position::MAX_SEQ {
             return Err(StoreError::Exhausted.into());
         }
-        if append.is_end() {
+        if several && append.is_end() {
             ends.insert(&append.topic, Some(next));
         }
-        if let Some(key) = key {
+        if several && let Some(key) = key {
             in_batch.insert(key, (Fingerprint::of(append), next));
         }
         plan.push(Appended {

@@ -49,11 +49,66 @@ impl Position {
     pub const fn new(epoch: Epoch, seq: u64) -> Self {
         Self { epoch, seq }
     }
+
+    /// Its cursor: the same text as [`Display`](fmt::Display) shows, without an allocation.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let mut cursor = Cursor {
+            bytes: [b'-'; Cursor::MAX_LEN],
+            len: Cursor::EPOCH_LEN + 1,
+        };
+        let mut epoch = self.epoch.0;
+        for digit in cursor.bytes.iter_mut().take(Cursor::EPOCH_LEN).rev() {
+            *digit = b"0123456789abcdef"[(epoch % 16) as usize];
+            epoch /= 16;
+        }
+        let digits = self.seq.checked_ilog10().unwrap_or(0) as usize + 1;
+        let mut seq = self.seq;
+        cursor.len += digits;
+        for digit in cursor.bytes[..cursor.len].iter_mut().rev().take(digits) {
+            *digit = b'0' + (seq % 10) as u8;
+            seq /= 10;
+        }
+        cursor
+    }
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch, self.seq)
+        f.write_str(self.cursor().as_str())
+    }
+}
+
+/// The text of a cursor, by itself.
+#[derive(Clone, Copy)]
+pub struct Cursor {
+    bytes: [u8; Self::MAX_LEN],
+    len: usize,
+}
+
+impl Cursor {
+    const EPOCH_LEN: usize = 16;
+
+    /// With the longest `u64`.
+    const MAX_LEN: usize = Self::EPOCH_LEN + 1 + 20;
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Nothing but digits and a hyphen.
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The text, in ASCII.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cursor").field(&self.as_str()).finish()
     }
 }
 
@@ -170,6 +225,20 @@ mod tests {
             "0123456789abcdef-9007199254740991",
             Ok((0x0123_4567_89ab_cdef, Position::MAX_SEQ)),
         );
+    }
+
+    #[test]
+    fn the_text_of_any_position_is_its_two_numbers() {
+        for seq in (0..20).flat_map(|exponent| {
+            let power = 10_u64.pow(exponent);
+            [power - 1, power, power + 1, u64::MAX / power]
+        }) {
+            for epoch in [0, 1, seq.wrapping_mul(0x9e37_79b9_7f4a_7c15), u64::MAX] {
+                let position = Position::new(Epoch(epoch), seq);
+                assert_eq!(position.to_string(), format!("{epoch:016x}-{seq}"));
+                assert_eq!(position.cursor().as_str(), position.to_string());
+            }
+        }
     }
 
     #[test]

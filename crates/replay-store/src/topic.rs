@@ -30,7 +30,7 @@ impl Topic {
     /// The first rule that `name` breaks.
     pub fn new(name: &str) -> Result<Self, TopicError> {
         check_segments(name)?;
-        if name.contains('*') {
+        if name.as_bytes().contains(&b'*') {
             return Err(TopicError::Wildcard);
         }
         Ok(Self(name.into()))
@@ -51,10 +51,20 @@ pub(crate) fn check_segments(name: &str) -> Result<(), TopicError> {
     if name.len() > Topic::MAX_LEN {
         return Err(TopicError::TooLong { len: name.len() });
     }
-    if name.chars().any(char::is_control) {
+    // Most names are ASCII, and need no decoding.
+    let has_control = if name.is_ascii() {
+        name.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        name.chars().any(char::is_control)
+    };
+    if has_control {
         return Err(TopicError::ControlCharacter);
     }
-    if name.split('/').any(str::is_empty) {
+    if name
+        .as_bytes()
+        .split(|byte| *byte == b'/')
+        .any(<[u8]>::is_empty)
+    {
         return Err(TopicError::EmptySegment);
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The log of a memory store: everything under its lock.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::ops::Bound;
 
@@ -54,6 +55,13 @@ struct TopicLog {
     ended: bool,
 }
 
+impl TopicLog {
+    /// Has it more than its bounds allow?
+    fn is_full(&self) -> bool {
+        self.events.len() > self.bounds.events || self.bytes > self.bounds.bytes
+    }
+}
+
 impl Log {
     pub(super) fn new(
         retention: Retention,
@@ -94,15 +102,20 @@ impl Log {
         let log_prev = self.tail;
         let epoch = self.epochs.current();
         let mut events = Vec::with_capacity(batch.len());
+        let mut full = Vec::new();
         for (append, planned) in batch.into_iter().zip(&plan) {
             if !planned.duplicate {
                 self.tail = planned.position.seq;
                 self.keys.insert(&append, planned.position, self.now_ms);
-                events.push(self.push(append, planned.position));
+                let (event, is_full) = self.push(append, planned.position);
+                if is_full {
+                    full.push(event.topic.clone());
+                }
+                events.push(event);
             }
         }
-        for event in &events {
-            self.trim_topic(&event.topic);
+        for topic in &full {
+            self.trim_topic(topic);
         }
         self.trim_log();
         self.keys.expire(&self.window, self.now_ms);
@@ -232,34 +245,39 @@ impl Log {
         plan_batch(batch, capabilities, last, known, ended)
     }
 
-    fn push(&mut self, append: Append, position: Position) -> Event {
-        let forgotten = self.forgotten;
-        let log = self
-            .topics
-            .entry(append.topic.clone())
-            .or_insert_with_key(|topic| {
-                self.names.insert(topic.clone());
-                TopicLog {
+    /// Appends an event, and says whether its topic is over its bounds then.
+    fn push(&mut self, append: Append, position: Position) -> (Event, bool) {
+        let mut entry = match self.topics.entry(append.topic.clone()) {
+            Entry::Occupied(known) => known,
+            Entry::Vacant(unknown) => {
+                let topic = unknown.key().clone();
+                let log = TopicLog {
                     events: VecDeque::new(),
                     bytes: 0,
-                    floor: forgotten,
-                    prev: (forgotten == 0).then_some(0),
-                    bounds: self.rules.of(topic, &self.retention),
+                    floor: self.forgotten,
+                    prev: (self.forgotten == 0).then_some(0),
+                    bounds: self.rules.of(&topic, &self.retention),
                     ended: false,
-                }
-            });
+                };
+                self.names.insert(topic);
+                unknown.insert_entry(log)
+            }
+        };
+        // All events of a topic share the text of its name.
+        let topic = entry.key().clone();
+        let log = entry.get_mut();
         if log.events.is_empty() {
             self.idle.remove(&log.floor);
             let expires = log.bounds.expires_ms(self.now_ms);
             if expires < u64::MAX {
-                self.expiries.insert((expires, append.topic.clone()));
+                self.expiries.insert((expires, topic.clone()));
             }
         }
         log.ended = append.is_end();
         let event = Event {
             position,
             prev: log.prev,
-            topic: append.topic,
+            topic,
             event: append.event,
             data: append.data,
             conflate_key: append.conflate_key,
@@ -269,8 +287,9 @@ impl Log {
         log.bytes += event.cost();
         self.bytes += event.cost();
         log.events.push_back(event.clone());
+        let is_full = log.is_full();
         self.order.push_back((position.seq, event.topic.clone()));
-        event
+        (event, is_full)
     }
 
     /// Time passes: what is too old goes.
@@ -281,11 +300,7 @@ impl Log {
     }
 
     fn trim_topic(&mut self, topic: &Topic) {
-        while self
-            .topics
-            .get(topic)
-            .is_some_and(|log| log.events.len() > log.bounds.events || log.bytes > log.bounds.bytes)
-        {
+        while self.topics.get(topic).is_some_and(TopicLog::is_full) {
             self.trim_one(topic);
         }
     }
@@ -299,6 +314,9 @@ impl Log {
             self.trim_one(&topic);
         }
         while let Some((seq, topic)) = self.order.front() {
+            if self.dead == 0 && self.bytes <= self.retention.log_bytes {
+                break;
+            }
             let oldest = self
                 .oldest(topic)
                 .filter(|event| event.position.seq == *seq);
