@@ -95,7 +95,15 @@ impl<'a> Frame<'a> {
 
     /// Appends the frame to `out`.
     pub fn encode_to(&self, out: &mut Vec<u8>) {
-        out.reserve(self.encoded_len());
+        // Enough unless there are line breaks, which are not looked for twice.
+        let text = |text: Option<&str>| text.map_or(0, |text| text.len() + OVERHEAD);
+        out.reserve(
+            text(self.comment)
+                + text(self.event.map(|name| name.as_str()))
+                + text(self.id.map(|id| id.as_str()))
+                + text(self.data)
+                + MAX_RETRY,
+        );
         self.write(|bytes| out.extend_from_slice(bytes));
     }
 
@@ -139,6 +147,12 @@ impl<'a> Frame<'a> {
         put(b"\n");
     }
 }
+
+/// What a line takes beside its value, at most.
+const OVERHEAD: usize = b"event: \n".len();
+
+/// What the reconnection time and the end of the block take, at most.
+const MAX_RETRY: usize = b"retry: 18446744073709551615\n\n".len();
 
 fn lines(prefix: &[u8], text: &str, put: &mut impl FnMut(&[u8])) {
     let mut rest = text.as_bytes();
