@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::mem::replace;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,9 +20,43 @@ use crate::form::Form;
 use crate::patterns::Patterns;
 
 /// The [`Tail`] of a hub. Clones share the same logs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Fanout {
     shared: Arc<Shared>,
+    scratch: Scratch,
+}
+
+/// What the feed's clone uses for every event again.
+#[derive(Debug, Default)]
+struct Scratch {
+    buffers: [Vec<u8>; Encoding::COUNT],
+    woken: Vec<Log>,
+}
+
+impl Scratch {
+    /// The most room that stays, of a buffer in bytes, and for logs.
+    const KEPT: usize = 16 * 1024;
+
+    /// Whether the event was large or had many logs is forgotten.
+    fn shrink(&mut self) {
+        for buffer in &mut self.buffers {
+            if buffer.capacity() > Self::KEPT {
+                *buffer = Vec::new();
+            }
+        }
+        if self.woken.capacity() > Self::KEPT {
+            self.woken = Vec::new();
+        }
+    }
+}
+
+impl Clone for Fanout {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            scratch: Scratch::default(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -40,6 +75,11 @@ struct Shared {
 }
 
 impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock can leave the state half changed in a way that matters.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn set_watermark(&self, state: &mut State, watermark: Position) {
         state.watermark = watermark;
         self.seq.store(watermark.seq, Ordering::Release);
@@ -101,7 +141,7 @@ struct Forms {
     encoding: Option<Encoding>,
     /// The logs in other encodings. In a box, since few topics have any.
     others: Option<Box<[Option<Log>; Encoding::COUNT]>>,
-    /// Whether these logs were appended to since readers were last woken.
+    /// Whether one of several events that are being appended went to these logs.
     dirty: bool,
     /// The end of the topic that these are the logs of, if that was its last event.
     end: Option<NonZeroU64>,
@@ -154,8 +194,8 @@ impl Forms {
         others.chain([self.log.take()]).flatten()
     }
 
-    /// Appends an event, in each encoding that has a reader.
-    fn append(&mut self, event: &mut Encoded<'_>) {
+    /// Appends an event, in each encoding that has a reader, and says whether one has.
+    fn append(&mut self, event: &mut Encoded<'_>) -> bool {
         let mut appended = false;
         for (encoding, place) in self.places() {
             let Some(log) = place else { continue };
@@ -166,7 +206,7 @@ impl Forms {
             log.append(event.event.position.seq, event.get(encoding));
             appended = true;
         }
-        self.dirty |= appended;
+        appended
     }
 
     fn is_read(&self) -> bool {
@@ -245,6 +285,7 @@ impl Fanout {
                 generation: AtomicU64::new(0),
                 purges: AtomicU64::new(0),
             }),
+            scratch: Scratch::default(),
         }
     }
 
@@ -377,11 +418,7 @@ impl Fanout {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that holds the lock can leave the state half changed in a way that matters.
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock()
     }
 }
 
@@ -441,34 +478,43 @@ impl Tail for Fanout {
     }
 
     fn append(&mut self, events: &[Event], watermark: Position) {
-        let mut woken = Vec::new();
-        let mut buffers = [const { Vec::new() }; Encoding::COUNT];
-        let mut state = self.lock();
+        let Self { shared, scratch } = self;
+        let Scratch { buffers, woken } = scratch;
+        let mut state = shared.lock();
+        // A log is woken once, however many of the events are appended to it.
+        let several = events.len() > 1;
         for event in events {
             buffers.iter_mut().for_each(Vec::clear);
-            let mut encoded = Encoded {
-                event,
-                buffers: &mut buffers,
-            };
-            state.for_each_match(&event.topic, |forms| forms.append(&mut encoded));
-            let end = NonZeroU64::new(event.position.seq).filter(|_| event.is_end());
-            if let Some(forms) = state.logs.get_mut(&event.topic) {
-                forms.end = end;
-                state.ends += u64::from(end.is_some());
-            }
-        }
-        self.shared.set_watermark(&mut state, watermark);
-        for event in events {
-            state.for_each_match(&event.topic, |forms| {
-                if std::mem::take(&mut forms.dirty) {
+            let mut encoded = Encoded { event, buffers };
+            let mut append = |forms: &mut Forms| {
+                if forms.append(&mut encoded) && !(several && replace(&mut forms.dirty, true)) {
                     woken.extend(forms.logs().cloned());
                 }
-            });
+            };
+            let State {
+                logs,
+                wildcards,
+                ends,
+                ..
+            } = &mut *state;
+            if let Some(forms) = logs.get_mut(&event.topic) {
+                append(forms);
+                forms.end = NonZeroU64::new(event.position.seq).filter(|_| event.is_end());
+                *ends += u64::from(forms.end.is_some());
+            }
+            wildcards.for_each_match(&event.topic, append);
         }
+        if several {
+            for event in events {
+                state.for_each_match(&event.topic, |forms| forms.dirty = false);
+            }
+        }
+        shared.set_watermark(&mut state, watermark);
         drop(state);
-        for log in woken {
+        for log in woken.drain(..) {
             log.wake();
         }
+        scratch.shrink();
     }
 
     fn reset(&mut self, watermark: Position) {

@@ -1,7 +1,6 @@
 //! The wire forms: how an event, and what the hub itself says, look in bytes.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use backpressure::Policy;
 use base64::Engine as _;
@@ -30,7 +29,10 @@ impl Form {
     pub(crate) fn event(self, event: &Event, out: &mut Vec<u8>) {
         if self == Self::SseRaw {
             // Data that is not UTF-8 is refused when it is published to a text topic.
-            let data = String::from_utf8_lossy(&event.data);
+            let data = match str::from_utf8(&event.data) {
+                Ok(data) => Cow::Borrowed(data),
+                Err(_) => String::from_utf8_lossy(&event.data),
+            };
             let name = event.event.as_ref().map(replay_store::EventType::as_str);
             sse(name, Some(event.position), Some(&data), out);
             return;
@@ -161,21 +163,21 @@ pub(crate) fn gap_message(gap: &Gap, skipped: Option<u64>) -> ServerMessage<'sta
 
 /// One message as an unmasked text frame.
 pub(crate) fn frame(message: &ServerMessage<'_>, out: &mut Vec<u8>) {
-    let mut json = Vec::new();
+    let mut json = Vec::with_capacity(MESSAGE);
     message.to_json(&mut json);
     ws_proto::encode_server_frame(OpCode::Text, &json, out);
 }
+
+/// Room for most messages.
+const MESSAGE: usize = 256;
 
 fn sse(event: Option<&str>, id: Option<Position>, data: Option<&str>, out: &mut Vec<u8>) {
     let mut block = Frame::new();
     if let Some(Ok(name)) = event.map(EventName::new) {
         block = block.event(name);
     }
-    let mut text = String::new();
-    if let Some(id) = id {
-        let _infallible = write!(text, "{id}");
-    }
-    if let Some(Ok(id)) = id.map(|_| EventId::new(&text)) {
+    let cursor = id.map(|id| id.cursor());
+    if let Some(Ok(id)) = cursor.as_ref().map(|cursor| EventId::new(cursor.as_str())) {
         block = block.id(id);
     }
     if let Some(data) = data {

@@ -109,22 +109,29 @@ impl ReplayStore for Metered {
 
     async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
         let registry = &self.shared.registry;
-        let bytes: Vec<_> = batch.iter().map(|event| event.data.len()).collect();
+        let size = |event: &Append| event.data.len() as u64;
+        let all = batch.iter().map(size).sum();
+        // Nothing else is ever a duplicate.
+        let may_repeat = |event: &Append| event.idempotency_key.is_some() || event.is_end();
+        let each: Vec<_> = if batch.iter().any(may_repeat) {
+            batch.iter().map(size).collect()
+        } else {
+            Vec::new()
+        };
         let began = Instant::now();
         let result = self.store.append(batch).await;
         registry.appended_in(began.elapsed());
         self.note_append(&result);
         if let Ok(appended) = &result {
-            let (mut events, mut taken, mut duplicates) = (0, 0, 0);
-            for (appended, bytes) in appended.iter().zip(bytes) {
+            let (mut events, mut bytes, mut duplicates) = (appended.len() as u64, all, 0);
+            for (appended, size) in appended.iter().zip(each) {
                 if appended.duplicate {
+                    events -= 1;
+                    bytes -= size;
                     duplicates += 1;
-                } else {
-                    events += 1;
-                    taken += bytes as u64;
                 }
             }
-            registry.published(events, taken, duplicates);
+            registry.published(events, bytes, duplicates);
         }
         result
     }

@@ -8,12 +8,11 @@ use http_body::Body;
 use replay_store::Append;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
-use serde_json::json;
 use session_proto::envelope::{ClientMessage, Encoding};
 
-use super::events::{answer, check_text, read_body};
+use super::events::{check_text, read_body, write_answer};
 use super::problem::Problem;
-use super::{HubBody, json_response};
+use super::{HubBody, json_bytes};
 use crate::hub::Hub;
 use crate::ws::append;
 
@@ -33,8 +32,15 @@ where
     }
     let appended = hub.publish_batch(batch).await;
     let appended = appended.map_err(|error| Problem::from_batch(&error))?;
-    let answers: Vec<_> = appended.iter().map(answer).collect();
-    Ok(json_response(&json!(answers)))
+    let mut json = vec![b'['];
+    for appended in &appended {
+        if json.len() > 1 {
+            json.push(b',');
+        }
+        write_answer(appended, &mut json);
+    }
+    json.extend_from_slice(b"]\n");
+    Ok(json_bytes(json))
 }
 
 /// The events of a batch; the first that is refused refuses all.

@@ -1,15 +1,17 @@
 //! `/events`: `GET` and `HEAD` subscribe, `POST` publishes, `DELETE` purges. `/end`: `POST` ends a
 //! topic.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use backpressure::Policy;
-use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use bytes::{Buf as _, Bytes};
+use http::header::{CONTENT_LENGTH, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body::Body;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use replay_store::{
     After, Append, Appended, EventType, Limit, Pattern, ReplayStore as _, Selector, Topic,
 };
@@ -17,7 +19,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use super::{HubBody, json_response, query};
+use super::{HubBody, json_bytes, json_response, query};
 use crate::form::Form;
 use crate::hub::{ASKING, Hub};
 use crate::link::Link;
@@ -26,6 +28,10 @@ use crate::sse::{self, EventBody};
 
 /// How long the body of a publish may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+static EVENT_TYPE: HeaderName = HeaderName::from_static("event-type");
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+static CONFLATE_KEY: HeaderName = HeaderName::from_static("conflate-key");
 
 /// What a subscription asks for.
 struct Wish {
@@ -127,12 +133,12 @@ where
 {
     let topic = one_topic(request.uri().query().unwrap_or_default())?;
     let headers = request.headers();
-    let event = match headers.get("event-type") {
+    let event = match headers.get(&EVENT_TYPE) {
         Some(value) => event_type(value)?,
         None => None,
     };
-    let idempotency_key = key(headers, "idempotency-key")?;
-    let conflate_key = key(headers, "conflate-key")?;
+    let idempotency_key = key(headers, &IDEMPOTENCY_KEY)?;
+    let conflate_key = key(headers, &CONFLATE_KEY)?;
     let limit = hub.config().max_event_bytes;
     let data = read_body(request, limit).await?;
     let appended = publish_text(
@@ -146,14 +152,36 @@ where
         },
     )
     .await?;
-    Ok(json_response(&answer(&appended)))
+    Ok(answer(&appended))
 }
 
-pub(super) fn answer(appended: &Appended) -> serde_json::Value {
-    json!({
-        "id": appended.position.to_string(),
-        "duplicate": appended.duplicate,
-    })
+/// Where an event is, as JSON.
+pub(super) fn write_answer(appended: &Appended, out: &mut Vec<u8>) {
+    let duplicate: &[u8] = if appended.duplicate {
+        b"true"
+    } else {
+        b"false"
+    };
+    let id = appended.position.cursor();
+    for part in [
+        br#"{"duplicate":"#,
+        duplicate,
+        br#","id":""#,
+        id.as_bytes(),
+        br#""}"#,
+    ] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// So many bytes an answer takes at most.
+const ANSWER: usize = 80;
+
+fn answer(appended: &Appended) -> Response<HubBody> {
+    let mut json = Vec::with_capacity(ANSWER);
+    write_answer(appended, &mut json);
+    json.push(b'\n');
+    json_bytes(json)
 }
 
 pub(super) async fn end<B>(hub: &Hub, request: &Request<B>) -> Result<Response<HubBody>, Problem> {
@@ -163,7 +191,7 @@ pub(super) async fn end<B>(hub: &Hub, request: &Request<B>) -> Result<Response<H
     }
     let ended = hub.end(topic).await;
     let ended = ended.map_err(|error| Problem::from_publish(&error))?;
-    Ok(json_response(&answer(&ended)))
+    Ok(answer(&ended))
 }
 
 pub(super) async fn purge<B>(
@@ -233,12 +261,12 @@ fn event_type(value: &HeaderValue) -> Result<Option<EventType>, Problem> {
     Ok(Some(EventType::new(text)?))
 }
 
-fn key(headers: &HeaderMap, name: &'static str) -> Result<Option<Arc<str>>, Problem> {
+fn key(headers: &HeaderMap, name: &'static HeaderName) -> Result<Option<Arc<str>>, Problem> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
     // What is not visible ASCII is no key either.
-    checked_key(name, value.to_str().unwrap_or_default()).map(Some)
+    checked_key(name.as_str(), value.to_str().unwrap_or_default()).map(Some)
 }
 
 /// The key, if it is short enough and visible ASCII.
@@ -268,21 +296,45 @@ where
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(Problem::TooLarge { limit });
     }
-    let body = request.into_body().map_err(|_| BodyIncomplete);
-    let body = std::pin::pin!(body);
-    let Ok(collected) = timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await else {
-        return Err(Problem::BodyTimeout);
-    };
-    match collected {
-        // A copy: what the transport gives is a part of its read buffer, of 8 KiB and more, which
-        // would stay as long as the event does.
-        Ok(collected) => Ok(Bytes::copy_from_slice(&collected.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge { limit }),
-        Err(_) => Err(Problem::BodyIncomplete),
+    let body = std::pin::pin!(request.into_body());
+    let mut data = std::pin::pin!(collect(body, limit));
+    // What came with its head needs no timer.
+    if let Poll::Ready(data) = futures::poll!(data.as_mut()) {
+        return data;
     }
+    let data = timeout(BODY_TIMEOUT, data).await;
+    data.unwrap_or(Err(Problem::BodyTimeout))
 }
 
-/// Stands for whatever the transport says when a body breaks off.
-#[derive(Debug, thiserror::Error)]
-#[error("the request body ended early")]
-struct BodyIncomplete;
+/// The whole of a body, copied: what the transport gives is a part of its read buffer, of 8 KiB and
+/// more, which would stay as long as the event does.
+async fn collect<B>(mut body: Pin<&mut B>, limit: usize) -> Result<Bytes, Problem>
+where
+    B: Body<Data: Send> + Send,
+{
+    let mut data = Vec::new();
+    while !body.is_end_stream()
+        && let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await
+    {
+        let Ok(frame) = frame else {
+            return Err(Problem::BodyIncomplete);
+        };
+        // Trailers say nothing to us.
+        let Ok(mut piece) = frame.into_data() else {
+            continue;
+        };
+        if piece.remaining() > limit - data.len() {
+            return Err(Problem::TooLarge { limit });
+        }
+        if data.is_empty() {
+            data.reserve_exact(piece.remaining());
+        }
+        while piece.has_remaining() {
+            let chunk = piece.chunk();
+            data.extend_from_slice(chunk);
+            let taken = chunk.len();
+            piece.advance(taken);
+        }
+    }
+    Ok(data.into_boxed_slice().into())
+}

@@ -20,7 +20,7 @@ pub(crate) fn pairs(
 }
 
 fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
-    if !text.contains(['%', '+']) {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Ok(Cow::Borrowed(text));
     }
     let spaced = text.replace('+', " ");

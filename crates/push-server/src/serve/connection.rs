@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::unconstrained;
 use tokio::time::timeout;
 
+use super::head_timer::HeadTimer;
 use super::raw::RawStream;
 use super::shard::Shards;
 use super::streams::Streams;
@@ -259,19 +260,24 @@ where
         })
     };
     let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::default())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(CONNECTION_BUFFER)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let result = {
+        let signal = closed.clone();
         let mut closing = pin!(closed.changed());
-        let mut graceful = false;
+        let (mut waits, mut graceful) = (false, false);
         std::future::poll_fn(|cx| {
-            if !graceful && closing.as_mut().poll(cx).is_ready() {
+            // This is polled for every request, and always by the same task: it need not say again
+            // whom to wake.
+            let ask = !graceful && (!waits || signal.has_changed().is_err());
+            if ask && closing.as_mut().poll(cx).is_ready() {
                 graceful = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
+            waits = true;
             let polled = Pin::new(&mut connection).poll(cx);
             // An earlier response may wait in hyper's buffer for a client that is slow.
             if polled.is_pending() && lock(&taken).is_some() && !peer.is_blocked() {

@@ -1,6 +1,7 @@
 //! A listener for the hub: HTTP/1.1 and HTTP/2, in plain text or over TLS.
 
 mod connection;
+mod head_timer;
 mod raw;
 mod shard;
 mod streams;
