@@ -24,6 +24,10 @@ pub(crate) const KOSOKU: &str = "kosoku==0.1.0";
 /// The hubs of Node.js in `cargo xtask bench compare`.
 pub(crate) const NODE_HUBS: &str = "better-sse@0.16.1 socket.io@4.8.4 ws@8.23.0";
 
+/// uWebSockets for Python.
+pub(crate) const SOCKETIFY: &str =
+    "cffi==2.1.1 pycparser==3.12 setuptools==84.2.1 socketify==0.0.31";
+
 /// A hub of crates.io.
 pub(crate) const DURABLE_STREAMS: (&str, &str) = ("durable-streams", "0.1.5");
 
@@ -117,6 +121,32 @@ pub(crate) fn install_node_hubs(workspace: &Workspace) -> Result<PathBuf> {
     let node = workspace.target.join("tools/hubs");
     install_npm(workspace, &node, NODE_HUBS)?;
     Ok(node.join("node_modules"))
+}
+
+/// Installs uWebSockets for Python, and says which Python has it.
+///
+/// # Errors
+///
+/// When it cannot be installed.
+pub(crate) fn install_uwebsockets(workspace: &Workspace) -> Result<PathBuf> {
+    let found = "ldconfig -p | grep -q libuv.so.1";
+    install_system(workspace, &[SYSTEM[7], SYSTEM[8], (found, "libuv1")])?;
+    let venv = workspace.target.join("tools/uwebsockets");
+    install_python(workspace, &venv, SOCKETIFY)?;
+    Ok(venv.join("bin/python"))
+}
+
+/// Installs Pushpin, and what it asks its origin with; they are started from the path.
+///
+/// # Errors
+///
+/// When they cannot be installed.
+pub(crate) fn install_pushpin(workspace: &Workspace) -> Result<()> {
+    let pushpin = ("command -v pushpin", "pushpin");
+    install_system(
+        workspace,
+        &[SYSTEM[4], pushpin, ("command -v zurl", "zurl")],
+    )
 }
 
 /// Installs nginx with nchan and says where the module is.

@@ -21,6 +21,8 @@ pub(super) enum Server {
     Nchan,
     /// A script in `benches/compare/hubs`.
     Node(&'static str),
+    UWebSockets,
+    Pushpin,
 }
 
 /// What `SUB` and `PUB` stand for are the addresses for subscribing and publishing.
@@ -46,7 +48,7 @@ const PLAIN_H2: &[&str] = &[
     "http://SUB/sub/{topic}",
 ];
 
-pub(super) const HUBS: [Hub; 19] = [
+pub(super) const HUBS: [Hub; 21] = [
     hub("floor", "floor", Server::Compared("floor"), PLAIN),
     hub(
         "floor-batch",
@@ -111,6 +113,8 @@ pub(super) const HUBS: [Hub; 19] = [
         Server::Compared("fastwebsockets"),
         PLAIN_WS,
     ),
+    hub("uWebSockets", "rust", Server::UWebSockets, PLAIN_WS),
+    hub("Pushpin", "node", Server::Pushpin, PLAIN),
     hub("better-sse", "node", Server::Node("better-sse.cjs"), PLAIN),
     hub("ws", "node", Server::Node("ws.cjs"), PLAIN_WS),
     hub(
@@ -150,12 +154,6 @@ impl Hub {
         hub(name, "rust", Server::Given(program), PLAIN_WS)
     }
 }
-
-/// Hubs that are not run, and why.
-pub(super) const NOT_RUN: [(&str, &str); 1] = [(
-    "uWebSockets, Pushpin",
-    "neither is a package of crates.io or npm; give a server as NAME=PROGRAM",
-)];
 
 /// One worker, no log, room for the 10,000 messages of the replay rows.
 pub(super) const NGINX: &str = "\

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::tools;
 use crate::workspace::{Workspace, capture, run};
-use hubs::{HUBS, Hub, NGINX, NOT_RUN, Server};
+use hubs::{HUBS, Hub, NGINX, Server};
 use rows::{AGAIN, ROWS, Row, share, shorten};
 
 mod hubs;
@@ -92,6 +92,8 @@ pub(crate) fn run_all(workspace: &Workspace, wanted: &Wanted) -> Result<String> 
         quick: wanted.quick,
         nchan: tools::install_nchan(workspace).map_err(|error| format!("{error:#}")),
         node: tools::install_node_hubs(workspace).map_err(|error| format!("{error:#}")),
+        uwebsockets: tools::install_uwebsockets(workspace).map_err(|error| format!("{error:#}")),
+        pushpin: tools::install_pushpin(workspace).map_err(|error| format!("{error:#}")),
         durable_streams: tools::install_durable_streams(workspace)
             .map_err(|error| format!("{error:#}")),
         scratch: workspace.target.join("compare"),
@@ -129,7 +131,6 @@ pub(crate) fn run_all(workspace: &Workspace, wanted: &Wanted) -> Result<String> 
         "load_before": before,
         "load_after": load(),
         "versions": versions(workspace),
-        "not_run": NOT_RUN.map(|(hub, why)| json!({ "hub": hub, "why": why })),
         "runs": runs,
     });
     let date = record["date"].as_str().unwrap_or("undated");
@@ -184,6 +185,8 @@ struct Bench<'a> {
     /// Where these are, or why they are not.
     nchan: Result<PathBuf, String>,
     node: Result<PathBuf, String>,
+    uwebsockets: Result<PathBuf, String>,
+    pushpin: Result<(), String>,
     durable_streams: Result<PathBuf, String>,
     scratch: PathBuf,
 }
@@ -276,6 +279,14 @@ impl Bench<'_> {
         shell
     }
 
+    /// A hub among the scripts of `benches/compare`.
+    fn script(&self, interpreter: impl AsRef<Path>, script: &str) -> Command {
+        let mut command = self.on_core(0, interpreter.as_ref());
+        let scripts = self.workspace.root.join("benches/compare/hubs");
+        command.arg(scripts.join(script));
+        command
+    }
+
     fn start(&self, server: Server) -> Result<Running> {
         let release = self.workspace.target.join("release");
         let mut trusted = None;
@@ -302,17 +313,21 @@ impl Bench<'_> {
             }
             Server::Node(script) => {
                 let modules = self.node.as_ref().map_err(|why| anyhow::anyhow!("{why}"))?;
-                let mut command = self.on_core(0, Path::new("node"));
-                command.arg(
-                    self.workspace
-                        .root
-                        .join("benches/compare/hubs")
-                        .join(script),
-                );
+                let mut command = self.script("node", script);
                 command
                     .env("NODE_PATH", modules)
                     .env("NODE_ENV", "production");
                 command
+            }
+            Server::UWebSockets => {
+                let python = self.uwebsockets.as_ref();
+                let python = python.map_err(|why| anyhow::anyhow!("{why}"))?;
+                self.script(python, "uwebsockets.py")
+            }
+            Server::Pushpin => {
+                let installed = self.pushpin.as_ref();
+                installed.map_err(|why| anyhow::anyhow!("{why}"))?;
+                self.script("node", "pushpin.cjs")
             }
             Server::Nchan => return self.start_nchan(),
         };
@@ -451,12 +466,13 @@ fn versions(workspace: &Workspace) -> Value {
         "tokio-websockets",
         "fastwebsockets",
     ];
-    let nchan = "dpkg-query -W -f '${Package} ${Version}, ' nginx libnginx-mod-nchan";
+    let debian = "dpkg-query -W -f '${Package} ${Version}, ' nginx libnginx-mod-nchan pushpin zurl";
     json!({
         "rustc": word(workspace, "rustc", &["--version"]),
         "crates": crates.into_iter().filter_map(locked).collect::<Vec<_>>().join(", "),
         "durable_streams": format!("{} {}", tools::DURABLE_STREAMS.0, tools::DURABLE_STREAMS.1),
-        "nchan": word(workspace, "sh", &["-c", nchan]).trim_end_matches(','),
+        "debian": word(workspace, "sh", &["-c", debian]).trim_end_matches(','),
+        "pip": tools::SOCKETIFY.replace(' ', ", ").replace("==", " "),
         "node": word(workspace, "node", &["--version"]),
         "npm": tools::NODE_HUBS.replace(' ', ", ").replace('@', " "),
     })

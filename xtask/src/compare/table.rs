@@ -236,7 +236,7 @@ fn provenance(record: &Value, text: &mut String) {
     let _ = writeln!(
         text,
         "\nMeasured {} at commit {} on {} ({} cores, {}); load averages {} before and {} after. \
-         Versions: {}; {}, {}; {} Node.js {}, {}.",
+         Versions: {}; {}, {}; {} Node.js {}, {}; {}.",
         word("/date"),
         word("/commit"),
         word("/machine/processor"),
@@ -247,9 +247,10 @@ fn provenance(record: &Value, text: &mut String) {
         word("/versions/rustc"),
         word("/versions/crates"),
         word("/versions/durable_streams"),
-        word("/versions/nchan"),
+        word("/versions/debian"),
         word("/versions/node"),
-        word("/versions/npm")
+        word("/versions/npm"),
+        word("/versions/pip")
     );
     for again in record["again"].as_array().into_iter().flatten() {
         let rows = again["rows"].as_array().into_iter().flatten();
@@ -260,10 +261,6 @@ fn provenance(record: &Value, text: &mut String) {
             "Measured again at commit {commit}: {}.",
             rows.join(", ")
         );
-    }
-    for missing in record["not_run"].as_array().into_iter().flatten() {
-        let of = |name: &str| missing[name].as_str().unwrap_or_default().to_owned();
-        let _ = writeln!(text, "Not run: {}, since {}.", of("hub"), of("why"));
     }
 }
 
