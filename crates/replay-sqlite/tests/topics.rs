@@ -140,7 +140,7 @@ fn compare(steps: &[Step], retention: Retention) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn topics_are_what_they_are_in_memory(steps in prop::collection::vec(step(), 1..25)) {
