@@ -17,11 +17,24 @@ def upgrade(response, request, context):
     )
 
 
-async def publish(response, request):
+# The library keeps no reference to a response that waits for its body.
+waiting = set()
+
+
+def publish(response, request):
     topic = request.get_parameter(0)
-    data = await response.get_data()
-    app.publish(topic, data.getvalue(), OpCode.TEXT)
-    response.write_status(204).end_without_body()
+    body = bytearray()
+
+    def on_data(response, piece, is_last):
+        body.extend(piece or b"")
+        if is_last:
+            app.publish(topic, bytes(body), OpCode.TEXT)
+            response.write_status(204).end_without_body()
+            waiting.discard(kept)
+
+    kept = response
+    waiting.add(kept)
+    response.on_data(on_data)
 
 
 with socket.socket() as free:
