@@ -55,13 +55,27 @@ pub(crate) async fn hub() -> Hub {
     Hub::start(config, AnyStore::new(store)).await.unwrap()
 }
 
+/// What all clients together have seen.
+#[derive(Default)]
+struct Seen {
+    /// Clients that were told that they are live.
+    ready: AtomicU64,
+    events: AtomicU64,
+}
+
 /// A client that asks, and counts the events that come to it: they have a `#`, and nothing else has.
-async fn client(mut io: impl AsyncRead + AsyncWrite + Unpin, ask: Vec<u8>, events: Arc<AtomicU64>) {
+async fn client(mut io: impl AsyncRead + AsyncWrite + Unpin, ask: Vec<u8>, seen: Arc<Seen>) {
     io.write_all(&ask).await.unwrap();
+    let mut told = Vec::new();
+    while !told.windows(5).any(|bytes| bytes == b"ready") {
+        assert_ne!(io.read_buf(&mut told).await.unwrap(), 0);
+    }
+    seen.ready.fetch_add(1, Ordering::Relaxed);
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = io.read(&mut buffer).await {
-        let seen = buffer[..length].iter().filter(|byte| **byte == b'#');
-        events.fetch_add(seen.count() as u64, Ordering::Relaxed);
+        let events = buffer[..length].iter().filter(|byte| **byte == b'#');
+        seen.events
+            .fetch_add(events.count() as u64, Ordering::Relaxed);
     }
 }
 
@@ -90,8 +104,8 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 /// Publishes so many events at once, and waits until all have them.
-async fn publish(hub: &Hub, events: usize, received: &AtomicU64, subscribers: usize) {
-    let before = received.load(Ordering::Relaxed);
+async fn publish(hub: &Hub, events: usize, seen: &Seen, subscribers: usize) {
+    let before = seen.events.load(Ordering::Relaxed);
     let topic = Topic::new("demo").unwrap();
     let event = Append::new(
         topic,
@@ -99,29 +113,29 @@ async fn publish(hub: &Hub, events: usize, received: &AtomicU64, subscribers: us
     );
     hub.publish_batch(vec![event; events]).await.unwrap();
     let all = before + (events * subscribers) as u64;
-    until(|| received.load(Ordering::Relaxed) == all).await;
+    until(|| seen.events.load(Ordering::Relaxed) == all).await;
 }
 
 async fn measure(path: Path, subscribers: usize, clients: &Handle) -> Cost {
     let hub = hub().await;
-    let (received, writes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (seen, writes) = (Arc::new(Seen::default()), Arc::new(AtomicU64::new(0)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = tokio::spawn(Server::new(hub.clone()).serve(listener, std::future::pending()));
     for n in 0..subscribers {
-        let received = Arc::clone(&received);
+        let its = Arc::clone(&seen);
         let (ours, theirs) = tokio::io::duplex(16 * 1024);
         let theirs = Writes::new(theirs, &writes);
         match path {
             Path::Fast => {
                 clients.spawn(async move {
                     let socket = TcpStream::connect(address).await.unwrap();
-                    client(socket, GET.to_vec(), received).await;
+                    client(socket, GET.to_vec(), its).await;
                 });
             }
             Path::Hyper => {
                 let hub = hub.clone();
-                clients.spawn(client(ours, GET.to_vec(), received));
+                clients.spawn(client(ours, GET.to_vec(), its));
                 tokio::spawn(async move {
                     let service = service_fn(move |request| {
                         let hub = hub.clone();
@@ -132,25 +146,24 @@ async fn measure(path: Path, subscribers: usize, clients: &Handle) -> Cost {
                 });
             }
             Path::WebSocket => {
-                clients.spawn(client(ours, resume(), received));
+                clients.spawn(client(ours, resume(), its));
                 tokio::spawn(websocket(hub.clone(), theirs, None));
             }
         }
         // A listener has room for so many at once.
         if n % 100 == 99 {
-            until(|| hub.subscriptions() > n).await;
+            until(|| seen.ready.load(Ordering::Relaxed) > n as u64).await;
         }
     }
-    until(|| hub.subscriptions() == subscribers).await;
+    until(|| seen.ready.load(Ordering::Relaxed) == subscribers as u64).await;
     // Until each has had one and all that grows has grown.
-    sleep(Duration::from_millis(200)).await;
-    publish(&hub, BACKLOG, &received, subscribers).await;
+    publish(&hub, BACKLOG, &seen, subscribers).await;
     for _ in 0..5 {
-        publish(&hub, 1, &received, subscribers).await;
+        publish(&hub, 1, &seen, subscribers).await;
     }
     let (before, written) = (allocations(), writes.load(Ordering::Relaxed));
     for _ in 0..EVENTS {
-        publish(&hub, 1, &received, subscribers).await;
+        publish(&hub, 1, &seen, subscribers).await;
     }
     let allocations = (allocations() - before) as f64 / EVENTS as f64;
     let per_delivery = |from: u64, events: u64| {
@@ -159,7 +172,7 @@ async fn measure(path: Path, subscribers: usize, clients: &Handle) -> Cost {
     };
     let one = per_delivery(written, EVENTS);
     let written = writes.load(Ordering::Relaxed);
-    publish(&hub, BACKLOG, &received, subscribers).await;
+    publish(&hub, BACKLOG, &seen, subscribers).await;
     let backlog_writes = per_delivery(written, BACKLOG as u64);
     hub.close();
     serving.abort();
