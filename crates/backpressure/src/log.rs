@@ -89,7 +89,7 @@ impl Default for LogConfig {
 ///
 /// Bytes are kept only for readers that have not read them: a log whose readers have all read
 /// everything holds none, and an append to a log without readers moves two counters. An idle log
-/// takes at most 216 bytes, also with one reader. With more it takes 64 for each
+/// takes at most 184 bytes, also with one reader. With more it takes 64 for each
 /// [`Shard`](crate::Shard) with readers (those without one count as one), and 64 for each reader.
 /// What readers are behind on is bounded by [`LogConfig`]. What they have taken out is theirs: a
 /// [`Chunk`](crate::Chunk) keeps the segment it was cut from in memory while it lives.

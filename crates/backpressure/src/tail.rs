@@ -20,15 +20,35 @@ use crate::{Chunk, Lag, LogConfig, ReadError};
 pub(crate) struct Tail {
     config: LogConfig,
     head: Mark,
-    /// The segments before the newest one, all sealed.
-    older: VecDeque<Box<Segment>>,
-    older_memory: usize,
+    /// The segments before the newest one. Boxed, since few logs have any.
+    older: Option<Box<Older>>,
     /// The only segment that may be open. Boxed, since an idle log has none.
     newest: Option<Box<Segment>>,
     /// Readers that have read everything.
     at_head: usize,
     /// The latest time that the log was told, in nanoseconds.
     now: u64,
+}
+
+/// Sealed segments, oldest first.
+#[derive(Debug, Default)]
+struct Older {
+    segments: VecDeque<Box<Segment>>,
+    memory: usize,
+}
+
+impl Older {
+    fn push(&mut self, segment: Box<Segment>) {
+        self.memory += segment.memory();
+        self.segments.push_back(segment);
+    }
+
+    /// Takes the oldest one out.
+    fn pop(&mut self) -> Option<Box<Segment>> {
+        let front = self.segments.pop_front()?;
+        self.memory -= front.memory();
+        Some(front)
+    }
 }
 
 /// A time in nanoseconds; 584 years at most.
@@ -51,8 +71,7 @@ impl Tail {
         Self {
             config,
             head: Mark::start(start),
-            older: VecDeque::new(),
-            older_memory: 0,
+            older: None,
             newest: None,
             at_head: 0,
             now: 0,
@@ -66,7 +85,8 @@ impl Tail {
 
     /// Memory that the segments take.
     pub(crate) fn memory(&self) -> usize {
-        self.older_memory + self.newest.as_ref().map_or(0, |newest| newest.memory())
+        let older = self.older.as_ref().map_or(0, |older| older.memory);
+        older + self.newest.as_ref().map_or(0, |newest| newest.memory())
     }
 
     /// Appends an event whose seq is above the head's, and evicts what is then over the bounds.
@@ -83,8 +103,7 @@ impl Tail {
         }) {
             full.seal();
             full.trim();
-            self.older_memory += full.memory();
-            self.older.push_back(full);
+            self.older.get_or_insert_default().push(full);
         }
         let newest = self.newest.get_or_insert_with(|| {
             let capacity = Segment::capacity_for(encoded.len(), max_bytes);
@@ -291,16 +310,16 @@ impl Tail {
     }
 
     fn drop_front(&mut self) {
-        if let Some(front) = self.older.pop_front() {
-            self.older_memory -= front.memory();
-            front.end_of_use();
-        } else if let Some(front) = self.newest.take() {
+        let older = self.older.as_mut().and_then(|older| older.pop());
+        if let Some(front) = older.or_else(|| self.newest.take()) {
             front.end_of_use();
         }
         // A log without segments holds nothing, and one of few no list for many.
-        if self.older.is_empty() && (self.newest.is_none() || self.older.capacity() > FEW) {
-            self.older = VecDeque::new();
-        }
+        let newest = self.newest.is_some();
+        self.older.take_if(|older| {
+            let segments = &older.segments;
+            segments.is_empty() && (!newest || segments.capacity() > FEW)
+        });
     }
 
     fn next_run(
@@ -345,10 +364,7 @@ impl Tail {
         } else if cursor.events < self.start().events {
             Place::Evicted
         } else {
-            Place::Segment(
-                self.older
-                    .partition_point(|s| s.end().events <= cursor.events),
-            )
+            Place::Segment(self.passed(|segment| segment.end().events <= cursor.events))
         }
     }
 
@@ -357,9 +373,7 @@ impl Tail {
         if seq >= self.head.seq || self.is_empty() {
             return self.head;
         }
-        let at = self
-            .older
-            .partition_point(|segment| segment.end().seq <= seq);
+        let at = self.passed(|segment| segment.end().seq <= seq);
         self.segment(at).mark_through(seq)
     }
 
@@ -372,8 +386,17 @@ impl Tail {
         self.start().lag(self.head)
     }
 
+    /// How many of the older segments, which are the first of them, `is_before` is true of.
+    fn passed(&self, is_before: impl Fn(&Segment) -> bool) -> usize {
+        let older = self.older.as_ref();
+        older.map_or(0, |older| {
+            older.segments.partition_point(|segment| is_before(segment))
+        })
+    }
+
     fn front(&self) -> Option<&Segment> {
-        self.older.front().or(self.newest.as_ref()).map(|it| &**it)
+        let older = self.older.as_ref().and_then(|it| it.segments.front());
+        older.or(self.newest.as_ref()).map(|it| &**it)
     }
 
     fn is_empty(&self) -> bool {
@@ -381,21 +404,18 @@ impl Tail {
     }
 
     fn segments(&self) -> usize {
-        self.older.len() + usize::from(self.newest.is_some())
+        let older = self.older.as_ref().map_or(0, |older| older.segments.len());
+        older + usize::from(self.newest.is_some())
     }
 
     fn segment(&self, at: usize) -> &Segment {
-        self.older
-            .get(at)
-            .or(self.newest.as_ref())
-            .expect(IN_A_SEGMENT)
+        let older = self.older.as_ref().and_then(|it| it.segments.get(at));
+        older.or(self.newest.as_ref()).expect(IN_A_SEGMENT)
     }
 
     fn segment_mut(&mut self, at: usize) -> &mut Segment {
-        self.older
-            .get_mut(at)
-            .or(self.newest.as_mut())
-            .expect(IN_A_SEGMENT)
+        let older = self.older.as_mut().and_then(|it| it.segments.get_mut(at));
+        older.or(self.newest.as_mut()).expect(IN_A_SEGMENT)
     }
 }
 
