@@ -62,10 +62,10 @@ impl Link {
         self.via = Via::Socket;
     }
 
-    /// The first bytes go out.
-    pub(crate) fn begin(&mut self) {
+    /// The first bytes go out, unless they did before; then this answers `false`.
+    pub(crate) fn begin(&mut self) -> bool {
         if std::mem::replace(&mut self.begun, true) {
-            return;
+            return false;
         }
         self.hub.registry().opened(self.transport, self.via);
         tracing::debug!(
@@ -75,6 +75,7 @@ impl Link {
             via = self.via.as_str(),
             "opened"
         );
+        true
     }
 
     /// It will be over for this reason, if there was none before.
@@ -82,6 +83,11 @@ impl Link {
         if self.reason.is_none() {
             self.reason = Some(reason);
         }
+    }
+
+    /// Whether there is a reason why it is over.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.reason.is_some()
     }
 
     /// Why a subscription ended that did not fail.

@@ -17,7 +17,8 @@ use crate::link::Peer;
 /// the kernel; this ends a peer that holds on to what is.
 pub(crate) struct WriteProgress<IO> {
     io: IO,
-    patience: Duration,
+    /// In nanoseconds: half of what a [`Duration`] takes, since there are many connections.
+    patience: u64,
     stalled: Option<Pin<Box<Sleep>>>,
     peer: Peer,
     /// Counts the connection for as long as its socket is open, whoever has it.
@@ -37,7 +38,8 @@ impl<IO> WriteProgress<IO> {
     ) -> Self {
         Self {
             io,
-            patience,
+            // Two heartbeats are few enough.
+            patience: patience.as_nanos() as u64,
             stalled: None,
             peer,
             _permit: permit,
@@ -60,7 +62,7 @@ impl<IO> WriteProgress<IO> {
             self.stalled = None;
             return written;
         }
-        let patience = self.patience;
+        let patience = Duration::from_nanos(self.patience);
         let stalled = self
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));

@@ -1,5 +1,6 @@
 //! One subscription: what was missed from the store, then what happens from the tail, as bytes.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +24,11 @@ mod slow;
 
 /// The most bytes handed out at once, unless one event is larger.
 const MAX_CHUNK: usize = 64 * 1024;
+
+thread_local! {
+    /// Where the events of several patterns are put together.
+    static SCRATCH: Cell<BytesMut> = Cell::default();
+}
 
 type Joining = Pin<
     Box<dyn Future<Output = (Join<Fanout>, Result<Step<Attached>, JoinError>)> + Send + 'static>,
@@ -56,8 +62,7 @@ pub struct Subscriber {
     /// Whether the opening block, and whether `$ready`, was handed out.
     opened: bool,
     ready: bool,
-    scratch: BytesMut,
-    batching: Option<Batching>,
+    batching: Option<Box<Batching>>,
     /// Ends the subscription while the hub drains.
     leaving: Option<Pin<Box<Sleep>>>,
     /// What was dropped, once anything was.
@@ -155,7 +160,10 @@ impl Subscriber {
         } else {
             Phase::Begin
         };
-        let batching = hub.config().batch.map(Batching::new);
+        let batching = hub
+            .config()
+            .batch
+            .map(|batch| Box::new(Batching::new(batch)));
         Self {
             hub,
             id,
@@ -172,7 +180,6 @@ impl Subscriber {
             phase,
             opened: false,
             ready: false,
-            scratch: BytesMut::new(),
             batching,
             leaving: None,
             losses: None,
@@ -306,7 +313,8 @@ impl Subscriber {
 
     /// The last thing to write to an event stream: when to come back, and whether that is because
     /// the hub goes away.
-    pub(crate) fn farewell(&self, retry_ms: u64) -> Bytes {
+    pub(crate) fn farewell(&self) -> Bytes {
+        let retry_ms = self.hub.retry_ms();
         if !self.hub.is_closed() && !self.hub.is_draining() {
             return sse_proto::Frame::new().retry_ms(retry_ms).to_bytes();
         }
@@ -437,7 +445,10 @@ impl Subscriber {
             Verdict::Jump => return Poll::Ready(Ok(self.jump(watermark))),
             _ => {}
         }
-        match readers.read_through(watermark.seq, MAX_CHUNK, &mut self.scratch) {
+        let mut scratch = SCRATCH.take();
+        let read = readers.read_through(watermark.seq, MAX_CHUNK, &mut scratch);
+        SCRATCH.set(scratch);
+        match read {
             Ok(Some(chunk)) => {
                 self.advance(Position {
                     epoch: watermark.epoch,
@@ -476,7 +487,9 @@ impl Subscriber {
         else {
             return Poll::Ready(Ok(Bytes::new()));
         };
-        let collected = conflation.collect(&mut attached.readers, watermark.seq, &mut self.scratch);
+        let mut scratch = SCRATCH.take();
+        let collected = conflation.collect(&mut attached.readers, watermark.seq, &mut scratch);
+        SCRATCH.set(scratch);
         if collected.is_err() {
             // What was collected is dropped: it follows the position, so the store has it.
             self.join_again();

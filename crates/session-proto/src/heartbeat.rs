@@ -1,12 +1,14 @@
 //! When to show life, and when a silent peer is dead.
 
 use core::fmt;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 /// How often a connection must show life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HeartbeatConfig {
-    interval: Option<Duration>,
+    /// In nanoseconds: half of what a [`Duration`] takes, since there are many connections.
+    interval: Option<NonZeroU64>,
     timeout: Option<Duration>,
 }
 
@@ -33,8 +35,10 @@ impl HeartbeatConfig {
         {
             return Err(HeartbeatError::Timeout);
         }
+        // No overflow: it is 30 s at most.
+        let nanos = interval.as_secs() * 1_000_000_000 + interval.subsec_nanos() as u64;
         Ok(Self {
-            interval: Some(interval),
+            interval: NonZeroU64::new(nanos),
             timeout,
         })
     }
@@ -162,8 +166,8 @@ impl Heartbeat {
     }
 
     fn send_at(&self) -> Option<Duration> {
-        let interval = self.config.interval?;
-        Some(self.sent.saturating_add(interval))
+        let interval = self.config.interval?.get();
+        Some(self.sent.saturating_add(Duration::from_nanos(interval)))
     }
 
     fn dead_at(&self) -> Option<Duration> {

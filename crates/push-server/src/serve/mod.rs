@@ -102,7 +102,7 @@ impl Server {
     }
 
     /// Whether WebSocket over HTTP/2 is offered (RFC 8441), which is off by default. Browsers then
-    /// open WebSockets on the connection they have, which costs about 6 KB for each instead of a
+    /// open WebSockets on the connection they have, which costs about 4 KB for each instead of a
     /// connection.
     #[must_use]
     pub const fn extended_connect(mut self, offered: bool) -> Self {
@@ -112,7 +112,7 @@ impl Server {
 
     /// How many connections may be open at a time; by default as many as the process has descriptors
     /// for. Whoever comes then waits in the kernel's queue until another leaves, and is refused by the
-    /// kernel where that queue is full. `usize::MAX` is no limit. An idle connection takes 2 to 20 KB,
+    /// kernel where that queue is full. `usize::MAX` is no limit. An idle connection takes 1.5 to 20 KB,
     /// by its protocol, besides what the kernel keeps for it.
     #[must_use]
     pub const fn max_connections(mut self, max: usize) -> Self {

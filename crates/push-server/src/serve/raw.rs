@@ -86,6 +86,8 @@ impl RawStream {
                     }
                 }
             }
+            // Or what was written would keep the page or segment that it is a part of.
+            self.pending = Bytes::new();
             if taken >= turn::BYTES {
                 break;
             }

@@ -35,10 +35,6 @@ pub struct EventBody {
     timer: Pin<Box<Sleep>>,
     /// When the timer fires, and whom it wakes then.
     armed: Option<(Instant, Waker)>,
-    preamble: Option<Bytes>,
-    /// The reconnection time, repeated when the stream ends because of the hub.
-    retry_ms: u64,
-    done: bool,
 }
 
 impl fmt::Debug for EventBody {
@@ -75,9 +71,7 @@ impl EventBody {
     /// As [`new`](Self::new), for a connection that is known.
     pub(crate) fn of(link: Link, subscriber: Subscriber) -> Self {
         let hub = subscriber.hub();
-        let (heartbeat, retry_ms) = (hub.heartbeat(None), hub.retry_ms());
-        let mut preamble = Vec::new();
-        subscriber.form().preamble(retry_ms, &mut preamble);
+        let heartbeat = hub.heartbeat(None);
         Self {
             subscriber,
             link,
@@ -85,9 +79,6 @@ impl EventBody {
             armed: None,
             heartbeat,
             started: Instant::now(),
-            preamble: Some(preamble.into()),
-            retry_ms,
-            done: false,
         }
     }
 
@@ -115,9 +106,8 @@ impl EventBody {
 
     /// A last block: when to come back.
     fn farewell(&mut self, reason: Closed) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.done = true;
         self.link.end(reason);
-        let farewell = self.subscriber.farewell(self.retry_ms);
+        let farewell = self.subscriber.farewell();
         self.sent(farewell)
     }
 
@@ -160,17 +150,18 @@ impl http_body::Body for EventBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.done {
+        if self.link.is_over() {
             return Poll::Ready(None);
         }
-        if let Some(preamble) = self.preamble.take() {
-            self.link.begin();
-            return self.sent(preamble);
+        if self.link.begin() {
+            let mut preamble = Vec::new();
+            let retry_ms = self.subscriber.hub().retry_ms();
+            self.subscriber.form().preamble(retry_ms, &mut preamble);
+            return self.sent(preamble.into());
         }
         match self.subscriber.poll_next(cx) {
             Poll::Ready(Some(Ok(bytes))) => self.sent(bytes),
             Poll::Ready(Some(Err(SubscriberError::Dropped))) => {
-                self.done = true;
                 self.link.end(Closed::Dropped);
                 Poll::Ready(Some(Err(BodyError::Dropped)))
             }
@@ -189,6 +180,17 @@ impl http_body::Body for EventBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.done
+        self.link.is_over()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_takes_448_bytes_with_its_subscription() {
+        let bytes = size_of::<EventBody>();
+        assert!(bytes <= 448, "{bytes}");
     }
 }

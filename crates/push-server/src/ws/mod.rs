@@ -5,20 +5,24 @@ mod session;
 
 use http::header::{HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::upgrade::{Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use session_proto::envelope::SUBPROTOCOL;
+use tokio::net::TcpStream;
 use ws_proto::handshake::{OriginPolicy, Reject, check_connect, check_request};
 
 pub(crate) use self::publish::append;
+use self::session::Setup;
 pub use self::session::websocket;
 use crate::http::HubBody;
 use crate::http::problem::Problem;
 use crate::hub::Hub;
 use crate::link::Link;
 use crate::metrics::Transport;
+use crate::progress::WriteProgress;
 use crate::serve::Shards;
 
-/// Answers a WebSocket handshake and leaves the session to a task of its own.
+/// Answers a WebSocket handshake and leaves the session to a worker, or to a task of its own.
 pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<HubBody>, Problem> {
     if hub.is_closed() || hub.is_draining() {
         return Err(Problem::ShuttingDown);
@@ -70,20 +74,40 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
         Some(agreed)
     });
     let link = Link::of_request(hub, Transport::WebSocket, &request);
-    let (hub, guard) = (hub.clone(), hub.session());
-    let upgraded = hyper::upgrade::on(&mut request);
-    let session = |shard| async move {
-        match upgraded.await {
-            Ok(io) => session::run(hub, link, TokioIo::new(io), deflate, shard).await,
-            Err(error) => tracing::debug!(%error, "the client left during the upgrade"),
-        }
-        drop(guard);
+    let session = Setup {
+        hub: hub.clone(),
+        link,
+        deflate,
+        guard: Some(hub.session()),
     };
-    match request.extensions().get::<Shards>() {
-        Some(shards) => shards.take_session(|shard| session(Some(shard))),
-        None => drop(tokio::spawn(session(None))),
-    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    let shards = request.extensions().get::<Shards>().cloned();
+    // The upgrade has a task of its own for as long as it takes, and nothing of it is kept.
+    tokio::spawn(async move {
+        match (upgraded.await, shards) {
+            (Ok(upgraded), Some(shards)) => leave_to(&shards, upgraded, session),
+            (Ok(upgraded), None) => session.over(TokioIo::new(upgraded), None).await,
+            (Err(error), _) => tracing::debug!(%error, "the client left during the upgrade"),
+        }
+    });
     Ok(response)
+}
+
+/// Leaves a session to the worker that has the fewest. A socket is taken out of what hyper keeps around
+/// it, along with what the client said before it was answered.
+fn leave_to(shards: &Shards, upgraded: Upgraded, session: Setup) {
+    match upgraded.downcast::<TokioIo<WriteProgress<TcpStream>>>() {
+        Ok(Parts { io, read_buf, .. }) => shards.take_session(|shard| {
+            let mut session = session.over(io.into_inner(), Some(shard));
+            if !read_buf.is_empty() {
+                session.receive(&mut read_buf.to_vec());
+            }
+            session
+        }),
+        Err(upgraded) => {
+            shards.take_session(|shard| session.over(TokioIo::new(upgraded), Some(shard)));
+        }
+    }
 }
 
 fn problem(reject: Reject) -> Problem {

@@ -1,52 +1,44 @@
 //! One WebSocket session of `tidegate.v1+json`, over any byte stream.
 
+mod requests;
+
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use backpressure::ShardHandle;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use futures::future::BoxFuture;
-use futures::stream::{FuturesOrdered, StreamExt as _};
-use replay_store::{After, Append, Pattern, Selector};
-use session_proto::envelope::{ClientMessage, ServerMessage};
+use futures::stream::{FuturesOrdered, Stream as _};
+use session_proto::envelope::ServerMessage;
 use session_proto::{Beat, Heartbeat};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::sync::watch;
-use tokio::task::yield_now;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
 use ws_proto::handshake::{DeflateParams, DeflateSide};
-use ws_proto::{
-    Assembler, CloseCode, Connection, Deflater, Eof, Event, Inflater, Kind, Message, Server,
-};
+use ws_proto::{Assembler, CloseCode, Connection, Eof, Event, Inflater, Message, Server};
 
-use crate::form::{Form, frame};
-use crate::http::events::{parse_policy, publish_text};
-use crate::http::problem::Problem;
-use crate::hub::Hub;
+use crate::form::frame;
+use crate::hub::{Hub, SessionGuard};
 use crate::link::Link;
 use crate::metrics::{Closed, Transport, Via};
 use crate::subscriber::{Subscriber, SubscriberError};
 use crate::turn;
-use crate::ws::append;
 
 const READ_BUFFER: usize = 16 * 1024;
 
 /// How long a closed session still reads what the peer had sent before it knew.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The shortest answer that is worth compressing by itself.
-const COMPRESS_FROM: usize = 1024;
-
 /// How many publishes of one connection may wait for the store; beyond it nothing is read.
 const MAX_PUBLISHES: usize = 64;
 
 /// After so many things in a row others get their turn, or after [`turn::BYTES`].
-const TURNS: u32 = 32;
+const STEPS: u32 = 32;
+
+/// How many things a session waits for.
+const SOURCES: u8 = 4;
 
 /// Runs one session until either side ends it: the client's `resume` opens the subscription,
 /// `publish` appends, `subscribe` and `unsubscribe` change the topics. `docs/resume-protocol.md`
@@ -70,64 +62,36 @@ where
         Via::Other,
         None,
     );
-    run(hub, link, io, deflate, None).await;
+    let setup = Setup {
+        hub,
+        link,
+        deflate,
+        guard: None,
+    };
+    setup.over(io, None).await;
 }
 
-/// As [`websocket`], for a connection that is known, on the worker of a shard if there is one.
-pub(crate) async fn run<IO>(
-    hub: Hub,
-    mut link: Link,
-    mut io: IO,
-    deflate: Option<DeflateParams>,
-    shard: Option<ShardHandle>,
-) where
-    IO: AsyncRead + AsyncWrite + Send + Unpin,
-{
-    link.begin();
-    let mut session = Session::new(hub, link, deflate, shard);
-    if let Err(error) = session.run(&mut io).await {
-        let connection = session.link.id();
-        tracing::debug!(connection, %error, "a WebSocket session was cut");
-    }
+/// What a session is made of, once its handshake is over.
+pub(super) struct Setup {
+    pub(super) hub: Hub,
+    pub(super) link: Link,
+    /// What was agreed on about compression.
+    pub(super) deflate: Option<DeflateParams>,
+    /// Counts the session, if it is on a task that nobody else waits for.
+    pub(super) guard: Option<SessionGuard>,
 }
 
-struct Session {
-    hub: Hub,
-    link: Link,
-    connection: Connection<Server>,
-    assembler: Assembler,
-    /// What answers may be compressed with.
-    deflate: Option<DeflateSide>,
-    /// Not told of what is sent: a peer that only listens to a busy topic must be pinged too, or
-    /// its silence could not be told from its death.
-    heartbeat: Heartbeat,
-    started: Instant,
-    subscriber: Option<Subscriber>,
-    publishes: FuturesOrdered<BoxFuture<'static, Vec<u8>>>,
-    /// Whole frames that wait to be written: answers and control frames.
-    out: Vec<u8>,
-    closing: watch::Receiver<bool>,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// What wakes the subscription.
-    shard: Option<ShardHandle>,
-}
-
-enum Wake {
-    Read(io::Result<Vec<u8>>),
-    Published(Option<Vec<u8>>),
-    Subscribed(Option<Result<Bytes, SubscriberError>>),
-    Timeout,
-    /// The hub closes; a subscription would say so too, but there may be none.
-    Closing,
-}
-
-impl Session {
-    fn new(
-        hub: Hub,
-        link: Link,
-        deflate: Option<DeflateParams>,
-        shard: Option<ShardHandle>,
-    ) -> Self {
+impl Setup {
+    /// The session, on the worker of a shard if there is one. `io` begins right behind the handshake.
+    pub(super) fn over<IO>(self, io: IO, shard: Option<ShardHandle>) -> Session<IO> {
+        let Self {
+            hub,
+            mut link,
+            deflate,
+            guard,
+        } = self;
+        link.begin();
+        let started = Instant::now();
         let interval = hub.config().heartbeat;
         let limit = hub.config().max_message_bytes;
         let mut config = ws_proto::Config::default();
@@ -139,63 +103,143 @@ impl Session {
         if let Some(agreed) = deflate {
             assembler = assembler.inflating(Inflater::new(agreed.client));
         }
-        Self {
+        Session {
+            io,
             connection: Connection::server(config),
             assembler,
             deflate: deflate.map(|agreed| agreed.server),
             heartbeat: hub.heartbeat(Some(interval * 2)),
-            started: Instant::now(),
+            started,
             subscriber: None,
-            publishes: FuturesOrdered::new(),
+            publishes: None,
             out: Vec::new(),
-            closing: hub.closing(),
+            writing: Bytes::new(),
+            unflushed: false,
+            stage: Stage::Open,
+            since: started,
+            shut: false,
+            next: 0,
+            closing: None,
             timer: None,
             shard,
             hub,
             link,
+            _guard: guard,
         }
     }
+}
 
-    fn now(&self) -> Duration {
-        self.started.elapsed()
+/// One session. The future completes when it is over, in order or not.
+///
+/// It is polled by hand: as an `async fn` it would keep what it is made of twice, and room for all that
+/// it may wait for, as long as a connection is idle.
+pub(crate) struct Session<IO> {
+    io: IO,
+    hub: Hub,
+    link: Link,
+    connection: Connection<Server>,
+    assembler: Assembler,
+    /// What answers may be compressed with.
+    deflate: Option<DeflateSide>,
+    /// Not told of what is sent: a peer that only listens to a busy topic must be pinged too, or
+    /// its silence could not be told from its death.
+    heartbeat: Heartbeat,
+    started: Instant,
+    subscriber: Option<Subscriber>,
+    /// Those that wait for the store, in a box while there are any.
+    publishes: Option<Box<Publishes>>,
+    /// Whole frames that wait to be written: answers and control frames.
+    out: Vec<u8>,
+    /// What is being written. Nothing else happens meanwhile.
+    writing: Bytes,
+    /// Something was written since the transport was last flushed.
+    unflushed: bool,
+    stage: Stage,
+    /// When the stage began, unless it is the first.
+    since: Instant,
+    /// The transport's writing end is closed.
+    shut: bool,
+    /// Which of its sources is asked first. Last is the one that had something, so that it does not
+    /// keep the others from their turn.
+    next: u8,
+    /// Tells when the hub closes, while nobody else does.
+    closing: Option<BoxFuture<'static, ()>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// What wakes the subscription.
+    shard: Option<ShardHandle>,
+    _guard: Option<SessionGuard>,
+}
+
+/// How far a session is.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Stage {
+    Open,
+    /// The peer takes nothing of what is being written.
+    Blocked,
+    /// It has ended, and reads what the peer had sent before it knew.
+    Lingering,
+}
+
+type Publishes = FuturesOrdered<BoxFuture<'static, Vec<u8>>>;
+
+enum Wake {
+    Read(io::Result<Vec<u8>>),
+    Published(Vec<u8>),
+    Subscribed(Option<Result<Bytes, SubscriberError>>),
+    Timeout,
+    /// The hub closes; a subscription would say so too, but there may be none.
+    Closing,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Session<IO> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Err(error) = ready!(self.poll_session(cx)) {
+            let connection = self.link.id();
+            tracing::debug!(connection, %error, "a WebSocket session was cut");
+        }
+        Poll::Ready(())
     }
+}
 
-    async fn run<IO>(&mut self, io: &mut IO) -> io::Result<()>
-    where
-        IO: AsyncRead + AsyncWrite + Send + Unpin,
-    {
-        let patience = self.hub.config().heartbeat * 2;
-        let (mut turns, mut taken) = (0, 0);
+impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
+    fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (mut steps, mut taken) = (0, 0);
         loop {
-            turns += 1;
-            if turns == TURNS || taken >= turn::BYTES {
-                (turns, taken) = (0, 0);
-                yield_now().await;
+            ready!(self.poll_write(cx))?;
+            if self.stage == Stage::Lingering {
+                return self.poll_linger(cx);
             }
+            if steps == STEPS || taken >= turn::BYTES {
+                return turn::end(cx);
+            }
+            steps += 1;
             self.connection.poll_transmit(&mut self.out);
             if !self.out.is_empty() {
-                let out = std::mem::take(&mut self.out);
-                self.write(io, &out, patience).await?;
+                self.writing = std::mem::take(&mut self.out).into();
+                continue;
             }
             if self.connection.closed().is_some() {
-                return linger(io).await;
+                self.enter(Stage::Lingering);
+                continue;
             }
-            match self.wake(io).await {
+            match ready!(self.poll_wake(cx)) {
                 Wake::Read(Ok(bytes)) if bytes.is_empty() => {
                     self.connection.handle_eof(Eof::Clean);
-                    return Ok(());
+                    return Poll::Ready(Ok(()));
                 }
                 Wake::Read(Ok(mut bytes)) => self.receive(&mut bytes),
                 Wake::Read(Err(error)) => {
                     self.connection.handle_eof(Eof::Reset);
-                    return Err(error);
+                    return Poll::Ready(Err(error));
                 }
                 // Nothing may follow a Close frame.
                 Wake::Published(_) if self.connection.is_closing() => {}
-                Wake::Published(answer) => self.out.extend(answer.unwrap_or_default()),
+                Wake::Published(answer) => self.out.extend(answer),
                 Wake::Subscribed(Some(Ok(bytes))) => {
-                    self.write(io, &bytes, patience).await?;
                     taken += bytes.len();
+                    self.writing = bytes;
                 }
                 Wake::Subscribed(end) => {
                     self.subscriber = None;
@@ -204,7 +248,7 @@ impl Session {
                     }
                     match end {
                         Some(Err(SubscriberError::Dropped)) => {
-                            return Err(io::ErrorKind::ConnectionAborted.into());
+                            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                         }
                         Some(Err(error)) => {
                             self.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
@@ -219,50 +263,164 @@ impl Session {
         }
     }
 
-    /// Waits for the next thing to do. Cancel safe, so it may be raced against itself.
-    async fn wake(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Wake {
-        let deadline = [
-            self.heartbeat.poll_timeout(),
-            self.connection.poll_timeout(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .map(|due| self.started + due);
-        let room = self.publishes.len() < MAX_PUBLISHES;
-        let closing = self.connection.is_closing();
-        let Self {
-            publishes,
-            subscriber,
-            closing: closed,
-            timer,
-            ..
-        } = self;
-        // A subscription that waits for events is told, too, and costs less to ask.
-        let subscribed = subscriber.is_some();
-        let told = subscriber.as_ref().is_some_and(Subscriber::is_live);
-        tokio::select! {
-            read = read(reader), if room => Wake::Read(read),
-            answer = publishes.next(), if !publishes.is_empty() => Wake::Published(answer),
-            item = next(subscriber), if subscribed && !closing => Wake::Subscribed(item),
-            () = closes(closed), if !told && !closing => Wake::Closing,
-            () = expires(timer, deadline), if deadline.is_some() => Wake::Timeout,
+    /// Ready with the next thing to do.
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        let first = self.next;
+        for source in first..first + SOURCES {
+            let wake = match source % SOURCES {
+                0 => self.poll_subscriber(cx),
+                1 => self.poll_read(cx),
+                2 => self.poll_publishes(cx),
+                _ => self.poll_end(cx),
+            };
+            if wake.is_ready() {
+                self.next = (source + 1) % SOURCES;
+                return wake;
+            }
+        }
+        self.next = 0;
+        Poll::Pending
+    }
+
+    fn poll_subscriber(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        match &mut self.subscriber {
+            Some(subscriber) if !self.connection.is_closing() => {
+                subscriber.poll_next(cx).map(Wake::Subscribed)
+            }
+            _ => Poll::Pending,
         }
     }
 
-    async fn write(
-        &mut self,
-        writer: &mut (impl AsyncWrite + Unpin),
-        bytes: &[u8],
-        patience: Duration,
-    ) -> io::Result<()> {
-        let written = write(writer, bytes, patience).await;
-        if let Err(error) = &written
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        let publishes = self.publishes.as_ref().map_or(0, |it| it.len());
+        if publishes >= MAX_PUBLISHES {
+            return Poll::Pending;
+        }
+        poll_read(&mut self.io, cx).map(Wake::Read)
+    }
+
+    fn poll_publishes(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        let Some(publishes) = &mut self.publishes else {
+            return Poll::Pending;
+        };
+        match ready!(Pin::new(&mut **publishes).poll_next(cx)) {
+            Some(answer) => Poll::Ready(Wake::Published(answer)),
+            None => {
+                self.publishes = None;
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ready when a deadline has passed, or the hub closes.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        // A subscription that waits for events is told, too, and costs less to ask.
+        let told = self.subscriber.as_ref().is_some_and(Subscriber::is_live);
+        if told || self.connection.is_closing() {
+            self.closing = None;
+        } else {
+            let hub = &self.hub;
+            let closing = self.closing.get_or_insert_with(|| closes(hub));
+            if closing.as_mut().poll(cx).is_ready() {
+                self.closing = None;
+                return Poll::Ready(Wake::Closing);
+            }
+        }
+        let deadlines = [
+            self.heartbeat.poll_timeout(),
+            self.connection.poll_timeout(),
+        ];
+        match deadlines.into_iter().flatten().min() {
+            Some(due) => self
+                .poll_until(cx, self.started + due)
+                .map(|()| Wake::Timeout),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Ready when everything that was begun is written. Fails when the peer takes nothing for two
+    /// heartbeats.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut written = self.poll_flushed(cx);
+        if written.is_pending() {
+            if self.stage == Stage::Open {
+                self.enter(Stage::Blocked);
+            }
+            let patience = self.hub.config().heartbeat * 2;
+            ready!(self.poll_until(cx, self.since + patience));
+            written = Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if let Poll::Ready(Err(error)) = &written
             && error.kind() == io::ErrorKind::TimedOut
         {
             self.link.end(Closed::Stalled);
         }
         written
+    }
+
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.writing.has_remaining() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.writing))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.writing.advance(written),
+            }
+            self.stage = Stage::Open;
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.stage = Stage::Open;
+            // Or it would keep the page or segment that it is a part of.
+            self.writing = Bytes::new();
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the stream in order. What the peer still sends is read and dropped for a moment: closing a
+    /// socket with unread bytes resets it, and the reset could overtake the close frame.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.poll_until(cx, self.since + LINGER).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.shut {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.shut = true;
+        }
+        for _ in 0..STEPS {
+            if ready!(poll_read(&mut self.io, cx))?.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        turn::end(cx)
+    }
+
+    /// Ready at the deadline. It may move with every event: a timer that is early is set again when
+    /// it fires, which costs less than to set it each time.
+    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl<IO> Session<IO> {
+    fn enter(&mut self, stage: Stage) {
+        (self.stage, self.since) = (stage, Instant::now());
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
     }
 
     fn handle_timeout(&mut self) -> io::Result<()> {
@@ -285,7 +443,8 @@ impl Session {
         }
     }
 
-    fn receive(&mut self, bytes: &mut [u8]) {
+    /// Takes what the client has sent.
+    pub(super) fn receive(&mut self, bytes: &mut [u8]) {
         let now = self.now();
         self.heartbeat.on_received(now);
         let mut texts = Vec::new();
@@ -338,243 +497,42 @@ impl Session {
         // A connection that is closing already keeps its first close.
         let _closing = self.connection.close(code, reason, now);
     }
-
-    fn handle(&mut self, text: &str) {
-        let message = match ClientMessage::parse(text) {
-            Ok(message) => message,
-            Err(error) => return self.error(None, error.code(), &error.to_string()),
-        };
-        match message {
-            ClientMessage::Resume {
-                after,
-                topics,
-                policy,
-            } => {
-                if self.subscriber.is_some() {
-                    let detail =
-                        "resume opens a session and is sent once; use subscribe to add topics";
-                    return self.error(None, "already_resumed", detail);
-                }
-                let result = select(&topics).and_then(|selector| {
-                    let policy = match policy {
-                        Some(name) => parse_policy(&self.hub, &name)?,
-                        None => self.hub.config().policy,
-                    };
-                    let after = after.map_or(After::Latest, |id| After::parse(id.as_bytes()));
-                    let form = Form::WebSocket;
-                    let mut subscriber = self
-                        .hub
-                        .subscribe_for(&self.link, selector, form, policy, after);
-                    if let Some(shard) = &self.shard {
-                        subscriber.set_shard(shard.clone());
-                    }
-                    Ok(subscriber)
-                });
-                match result {
-                    Ok(subscriber) => self.subscriber = Some(subscriber),
-                    Err(problem) => self.problem(None, &problem),
-                }
-            }
-            ClientMessage::Subscribe { topics } => self.change(&topics, |pattern, _| Some(pattern)),
-            ClientMessage::Unsubscribe { topics } => {
-                self.change(&topics, |pattern, gone| (!gone).then_some(pattern));
-            }
-            ClientMessage::Publish { ref reference, .. } => {
-                let reference = reference.as_deref().map(Arc::from);
-                self.publish(reference, append(message));
-            }
-            ClientMessage::Auth { .. } => {
-                self.error(
-                    None,
-                    "auth_unused",
-                    "this hub asks for no token; do not send one",
-                );
-            }
-            _ => self.error(None, "unknown_type", "this hub does not know this message"),
-        }
-    }
-
-    /// Adds or removes topics: the subscription goes on from where it stands.
-    fn change<T: AsRef<str>>(
-        &mut self,
-        topics: &[T],
-        keep: impl Fn(Pattern, bool) -> Option<Pattern>,
-    ) {
-        let Some(subscriber) = &mut self.subscriber else {
-            let detail = "send resume first; it opens the session";
-            return self.error(None, "not_resumed", detail);
-        };
-        let named = match patterns(topics) {
-            Ok(named) => named,
-            Err(problem) => return self.problem(None, &problem),
-        };
-        let had = subscriber.selector().to_patterns();
-        let added = named.iter().filter(|it| !had.contains(it));
-        let all = had.iter().chain(added).cloned();
-        let kept = all.filter_map(|pattern| {
-            let gone = named.contains(&pattern);
-            keep(pattern, gone)
-        });
-        let selector = match Selector::new(kept.collect()) {
-            Ok(selector) => selector,
-            Err(error) => return self.problem(None, &error.into()),
-        };
-        if !subscriber.change_topics(selector) {
-            let detail = "wait for the answer to resume before changing topics";
-            return self.error(None, "not_resumed", detail);
-        }
-        let (at, selector) = (subscriber.position(), subscriber.selector().clone());
-        self.answer(&ServerMessage::Subscribed {
-            at: at.map(|at| at.to_string().into()),
-            topics: selector.patterns().map(Into::into).collect(),
-        });
-    }
-
-    fn publish(&mut self, reference: Option<Arc<str>>, append: Result<Append, Problem>) {
-        let append = match append {
-            Ok(append) => append,
-            Err(problem) => return self.problem(reference.as_deref(), &problem),
-        };
-        let hub = self.hub.clone();
-        self.publishes.push_back(Box::pin(async move {
-            let reference = reference.as_deref().map(Into::into);
-            let answer = match publish_text(&hub, append).await {
-                Ok(appended) => ServerMessage::Published {
-                    reference,
-                    id: appended.position.to_string().into(),
-                    duplicate: appended.duplicate,
-                },
-                Err(problem) => {
-                    hub.registry().refused(&problem);
-                    ServerMessage::Error {
-                        reference,
-                        code: problem.code().into(),
-                        detail: problem.to_string().into(),
-                    }
-                }
-            };
-            let mut out = Vec::new();
-            frame(&answer, &mut out);
-            out
-        }));
-    }
-
-    fn problem(&mut self, reference: Option<&str>, problem: &Problem) {
-        self.hub.registry().refused(problem);
-        self.error(reference, problem.code(), &problem.to_string());
-    }
-
-    fn error(&mut self, reference: Option<&str>, code: &str, detail: &str) {
-        let message = ServerMessage::Error {
-            reference: reference.map(Into::into),
-            code: code.into(),
-            detail: detail.into(),
-        };
-        self.answer(&message);
-    }
-
-    fn answer(&mut self, message: &ServerMessage<'_>) {
-        let mut text = Vec::new();
-        message.to_json(&mut text);
-        let sent = match self.deflate {
-            // By itself even where the client tolerates more: a compressor that is kept would be
-            // the largest part of the connection by far.
-            Some(side) if side.no_context_takeover && text.len() >= COMPRESS_FROM => self
-                .connection
-                .send_compressed(Kind::Text, &text, &mut Deflater::new(side), &mut self.out),
-            _ => self.connection.send(Kind::Text, &text, &mut self.out),
-        };
-        if let Err(error) = sent {
-            tracing::debug!(%error, "an answer was not sent");
-        }
-    }
 }
 
 /// Reads what there is, nothing at the end of the stream. The buffer for it is the thread's, so that
-/// a session holds none while it waits. Cancel safe.
-async fn read(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+/// a session holds none while it waits.
+fn poll_read(
+    reader: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Vec<u8>>> {
     thread_local! {
         static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into());
     }
-    poll_fn(|cx| {
-        BUFFER.with_borrow_mut(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
-            ready!(Pin::new(&mut *reader).poll_read(cx, &mut buffer))?;
-            Poll::Ready(Ok(buffer.filled().to_vec()))
-        })
+    BUFFER.with_borrow_mut(|buffer| {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(reader).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().to_vec()))
     })
-    .await
 }
 
-/// Writes all of it, or fails when the peer takes nothing for `patience`.
-async fn write(
-    writer: &mut (impl AsyncWrite + Unpin),
-    mut bytes: &[u8],
-    patience: Duration,
-) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match timeout(patience, writer.write(bytes)).await {
-            Ok(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(Ok(written)) => bytes = &bytes[written..],
-            Ok(Err(error)) => return Err(error),
-            Err(_) => {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-        }
+fn closes(hub: &Hub) -> BoxFuture<'static, ()> {
+    let mut closing = hub.closing();
+    Box::pin(async move {
+        // The sender lives as long as the hub, which the session holds.
+        let _ = closing.wait_for(|closed| *closed).await;
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::progress::WriteProgress;
+
+    #[test]
+    fn an_idle_session_takes_776_bytes_with_its_socket_and_its_subscription() {
+        let bytes = size_of::<Session<WriteProgress<TcpStream>>>();
+        assert!(bytes <= 776, "{bytes}");
     }
-    timeout(patience, writer.flush()).await?
-}
-
-/// Ends the stream in order. What the peer still sends is read and dropped for a moment: closing a
-/// socket with unread bytes resets it, and the reset could overtake the close frame.
-async fn linger(io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
-    let rest = async {
-        io.shutdown().await?;
-        while !read(io).await?.is_empty() {}
-        Ok(())
-    };
-    timeout(LINGER, rest).await.unwrap_or(Ok(()))
-}
-
-async fn closes(closing: &mut watch::Receiver<bool>) {
-    // The sender lives as long as the hub, which this session holds.
-    let _ = closing.wait_for(|closed| *closed).await;
-}
-
-/// Completes at the deadline. It may move with every event: a timer that is early is set again when
-/// it fires, which costs less than to set it each time.
-async fn expires(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Option<Instant>) {
-    let Some(deadline) = deadline else {
-        return std::future::pending().await;
-    };
-    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-    if timer.deadline() > deadline {
-        timer.as_mut().reset(deadline);
-    }
-    loop {
-        timer.as_mut().await;
-        if Instant::now() >= deadline {
-            return;
-        }
-        timer.as_mut().reset(deadline);
-    }
-}
-
-async fn next(subscriber: &mut Option<Subscriber>) -> Option<Result<Bytes, SubscriberError>> {
-    match subscriber {
-        Some(subscriber) => poll_fn(|cx| subscriber.poll_next(cx)).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn select<T: AsRef<str>>(topics: &[T]) -> Result<Selector, Problem> {
-    Ok(Selector::new(patterns(topics)?)?)
-}
-
-fn patterns<T: AsRef<str>>(topics: &[T]) -> Result<Vec<Pattern>, Problem> {
-    if topics.is_empty() {
-        return Err(Problem::TopicMissing);
-    }
-    let patterns: Result<_, _> = topics.iter().map(|it| Pattern::new(it.as_ref())).collect();
-    Ok(patterns?)
 }

@@ -291,16 +291,13 @@ async fn a_connection_that_asked_for_nothing_does_not_hold_up_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_one_too_many_waits_until_another_leaves() {
-    let upgrade = "GET /ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
-        connection: upgrade\r\nsec-websocket-version: 13\r\n\
-        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     for fast in [false, true] {
         let set = |server: Server| server.fast_path(fast).max_connections(2);
         let served = Served::start_with(config(), set).await;
         let mut first = served.send(GET).await;
         live(&mut first).await;
         // A session is a connection too, though it left the server's hands.
-        let mut second = served.send(upgrade).await;
+        let mut second = served.send(UPGRADE).await;
         second.until("101 Switching Protocols").await;
         let mut third = served.send(GET).await;
         let mut byte = [0];
@@ -312,6 +309,22 @@ async fn who_is_one_too_many_waits_until_another_leaves() {
         drop(second);
         live(&mut fourth).await;
         drop((third, fourth));
+        served.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_websocket_client_says_along_with_its_handshake_is_heard() {
+    for fast in [false, true] {
+        let served = Served::start(config(), fast).await;
+        let mut client = Client::connect(served.address).await;
+        let resume = text_frame(r#"{"type":"resume","topics":["demo"]}"#);
+        let said = [UPGRADE.as_bytes(), &resume].concat();
+        client.socket.write_all(&said).await.unwrap();
+        client.until(r#""type":"ready""#).await;
+        served.publish("demo", "hello").await;
+        client.until("hello").await;
+        drop(client);
         served.stop().await;
     }
 }

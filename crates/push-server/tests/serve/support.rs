@@ -78,6 +78,23 @@ pub(crate) fn config() -> HubConfig {
     config
 }
 
+/// The opening handshake of a WebSocket.
+pub(crate) const UPGRADE: &str = "GET /ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
+    connection: upgrade\r\nsec-websocket-version: 13\r\n\
+    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A text frame of a client.
+pub(crate) fn text_frame(text: &str) -> Vec<u8> {
+    assert!(text.len() < 126, "the long form would be due");
+    let key = [1, 2, 3, 4];
+    let mut frame = vec![0x81, 0x80 | text.len() as u8];
+    frame.extend_from_slice(&key);
+    let mut payload = text.as_bytes().to_vec();
+    apply_mask(&mut payload, key, 0);
+    frame.extend_from_slice(&payload);
+    frame
+}
+
 pub(crate) struct Client {
     pub(crate) socket: TcpStream,
     received: Vec<u8>,
@@ -114,20 +131,9 @@ impl Client {
 
     /// Becomes a WebSocket, and sends this text.
     pub(crate) async fn upgrade(&mut self, text: &str) {
-        let request = "GET /ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
-                       connection: upgrade\r\nsec-websocket-version: 13\r\n\
-                       sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        self.write(request).await;
+        self.write(UPGRADE).await;
         self.until("\r\n\r\n").await;
-        assert!(text.len() < 126, "the long form would be due");
-        let key = [1, 2, 3, 4];
-        let mut frame = vec![0x81, 0x80 | text.len() as u8];
-        frame.extend_from_slice(&key);
-        let mut payload = text.as_bytes().to_vec();
-        // As a client's must be.
-        apply_mask(&mut payload, key, 0);
-        frame.extend_from_slice(&payload);
-        self.socket.write_all(&frame).await.unwrap();
+        self.socket.write_all(&text_frame(text)).await.unwrap();
     }
 
     /// Reads until this text has come; everything that came since the last call.
