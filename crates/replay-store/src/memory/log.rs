@@ -36,8 +36,9 @@ pub(super) struct Log {
     forgotten: u64,
     /// Topics without a retained event, by their floor, which no two topics share.
     idle: BTreeMap<u64, Topic>,
-    /// When the oldest event of a topic is too old, of every topic that has one and an age.
-    expiries: BTreeSet<(u64, Topic)>,
+    /// When to look whether the oldest event of a topic is too old, of every topic that has one and an
+    /// age: not later than it is. What a topic's own [`TopicLog::due_ms`] does not say is void.
+    expiries: BinaryHeap<Reverse<(u64, Topic)>>,
     keys: Keys,
 }
 
@@ -51,6 +52,8 @@ struct TopicLog {
     /// What the next event will have as [`Event::prev`].
     prev: Option<u64>,
     bounds: TopicRetention,
+    /// Its entry in [`Log::expiries`], or `u64::MAX` for none.
+    due_ms: u64,
     /// Its last event is its end.
     ended: bool,
 }
@@ -84,7 +87,7 @@ impl Log {
             floor: 0,
             forgotten: 0,
             idle: BTreeMap::new(),
-            expiries: BTreeSet::new(),
+            expiries: BinaryHeap::new(),
             keys: Keys::default(),
         }
     }
@@ -257,6 +260,7 @@ impl Log {
                     floor: self.forgotten,
                     prev: (self.forgotten == 0).then_some(0),
                     bounds: self.rules.of(&topic, &self.retention),
+                    due_ms: u64::MAX,
                     ended: false,
                 };
                 self.names.insert(topic);
@@ -268,9 +272,11 @@ impl Log {
         let log = entry.get_mut();
         if log.events.is_empty() {
             self.idle.remove(&log.floor);
-            let expires = log.bounds.expires_ms(self.now_ms);
-            if expires < u64::MAX {
-                self.expiries.insert((expires, topic.clone()));
+        }
+        if log.due_ms == u64::MAX {
+            log.due_ms = log.bounds.expires_ms(self.now_ms);
+            if log.due_ms < u64::MAX {
+                self.expiries.push(Reverse((log.due_ms, topic.clone())));
             }
         }
         log.ended = append.is_end();
@@ -307,11 +313,13 @@ impl Log {
 
     /// Trims what is too old, then the oldest events of the log while all of them are too big.
     fn trim_log(&mut self) {
-        while let Some((expires, topic)) = self.expiries.first()
-            && *expires <= self.now_ms
+        while self
+            .expiries
+            .peek()
+            .is_some_and(|Reverse((due, _))| *due <= self.now_ms)
+            && let Some(Reverse((due, topic))) = self.expiries.pop()
         {
-            let topic = topic.clone();
-            self.trim_one(&topic);
+            self.expire(due, &topic);
         }
         while let Some((seq, topic)) = self.order.front() {
             if self.dead == 0 && self.bytes <= self.retention.log_bytes {
@@ -341,6 +349,27 @@ impl Log {
         self.forget_idle();
     }
 
+    /// Trims what is too old in a topic whose entry was due, and notes when to look again.
+    fn expire(&mut self, due_ms: u64, topic: &Topic) {
+        let known = self.topics.get_mut(topic);
+        // A topic that was forgotten and made again has an entry of its own.
+        let Some(log) = known.filter(|log| log.due_ms == due_ms) else {
+            return;
+        };
+        log.due_ms = u64::MAX;
+        while let Some(log) = self.topics.get_mut(topic)
+            && let Some(oldest) = log.events.front()
+        {
+            let expires = log.bounds.expires_ms(oldest.timestamp_ms);
+            if expires > self.now_ms {
+                log.due_ms = expires;
+                self.expiries.push(Reverse((expires, topic.clone())));
+                return;
+            }
+            self.trim_one(topic);
+        }
+    }
+
     fn forget_idle(&mut self) {
         while self.idle.len() > self.retention.idle_topics {
             let Some((floor, topic)) = self.idle.pop_first() else {
@@ -349,6 +378,13 @@ impl Log {
             self.topics.remove(&topic);
             self.names.remove(&topic);
             self.forgotten = self.forgotten.max(floor);
+        }
+        // Keeps what is void from outgrowing the rest.
+        if self.expiries.len() > 2 * self.topics.len() + 64 {
+            let topics = &self.topics;
+            self.expiries.retain(|Reverse((due, topic))| {
+                topics.get(topic).is_some_and(|log| log.due_ms == *due)
+            });
         }
     }
 
@@ -360,14 +396,6 @@ impl Log {
         let Some(event) = log.events.pop_front() else {
             return;
         };
-        let expires = log.bounds.expires_ms(event.timestamp_ms);
-        if expires < u64::MAX {
-            self.expiries.remove(&(expires, topic.clone()));
-            if let Some(next) = log.events.front() {
-                let expires = log.bounds.expires_ms(next.timestamp_ms);
-                self.expiries.insert((expires, topic.clone()));
-            }
-        }
         log.floor = event.position.seq;
         log.bytes -= event.cost();
         self.bytes -= event.cost();
@@ -435,3 +463,6 @@ fn take<'a>(events: impl Iterator<Item = &'a Event>, limit: Limit) -> (Vec<Event
     }
     (taken, false)
 }
+
+#[cfg(test)]
+mod tests;
