@@ -2,6 +2,7 @@
 //! checked: a benchmark that decodes wrongly fails.
 
 pub mod fan_out;
+pub mod hub;
 pub mod sse;
 pub mod stores;
 pub mod ws;

@@ -82,7 +82,7 @@ const TABLE: [Row; 14] = [
     row(
         "benches",
         "sse-proto ws-proto session-proto backpressure replay-store \
-         replay-sqlite replay-redis replay-nats testkit",
+         replay-sqlite replay-redis replay-nats push-server testkit",
     ),
     row("xtask", ""),
 ];

@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use benches::fan_out::{EVENT, EVENTS, OneLog};
+use benches::hub::{self, Topics};
 use benches::{sse, ws};
 
 type Subject = (String, Box<dyn FnMut()>);
@@ -108,5 +109,14 @@ fn subjects() -> Vec<Subject> {
         }
     };
     subjects.push(("fan_out/many/1000-logs".to_owned(), Box::new(many)));
+    for count in [1, 1_000, 100_000] {
+        let mut topics = None;
+        let publish = move || {
+            let topics = topics.get_or_insert_with(|| Topics::new(count));
+            assert!(topics.publish() > hub::EVENTS * hub::DATA.len());
+        };
+        let name = format!("hub/publish/{count}-topics");
+        subjects.push((name, Box::new(publish)));
+    }
     subjects
 }
