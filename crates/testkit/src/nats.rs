@@ -1,9 +1,11 @@
 //! NATS servers of a test's own.
 
 use std::fs;
+use std::io::{self, BufRead as _, BufReader};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::server::Server;
 use crate::{Tool, tool};
@@ -36,7 +38,10 @@ impl NatsServer {
         let settings = settings.replace("FOLDER", &server.folder().display().to_string());
         // Events of 1 MiB need more than the 1 MiB that a message may have by default.
         let port = server.port();
-        let config = format!("listen: 127.0.0.1:{port}\nmax_payload: 2MB\n{settings}\n");
+        let name = server_name(port);
+        let config = format!(
+            "listen: 127.0.0.1:{port}\nserver_name: {name}\nmax_payload: 2MB\n{settings}\n"
+        );
         fs::write(server.folder().join("nats.conf"), config).expect("its configuration");
         let mut server = Self(server);
         server.up();
@@ -81,7 +86,21 @@ impl NatsServer {
     pub fn up(&mut self) {
         let mut command = Command::new(tool(Tool::NatsServer));
         command.arg("-c").arg(self.folder().join("nats.conf"));
-        let address = (Ipv4Addr::LOCALHOST, self.port());
-        self.0.up(command, || TcpStream::connect(address).is_ok());
+        let port = self.port();
+        self.0.up(command, || greets(port).unwrap_or(false));
     }
+}
+
+/// What a server calls itself, so that no other is taken for it.
+fn server_name(port: u16) -> String {
+    format!("testkit-{}-{port}", std::process::id())
+}
+
+/// Does the server at this port greet as the one that was started there?
+fn greets(port: u16) -> io::Result<bool> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut greeting = String::new();
+    BufReader::new(stream).read_line(&mut greeting)?;
+    Ok(greeting.contains(&server_name(port)))
 }

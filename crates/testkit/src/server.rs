@@ -27,12 +27,10 @@ impl Server {
         let folder = format!("testkit-{name}-{}-{count}", std::process::id());
         let folder = std::env::temp_dir().join(folder);
         fs::create_dir_all(&folder).expect("a folder for the server");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("bound").port();
         Self {
             name,
             folder,
-            port,
+            port: free_port(count),
             child: None,
         }
     }
@@ -79,6 +77,20 @@ impl Server {
             let _ended = child.kill();
             let _status = child.wait();
         }
+    }
+}
+
+/// A free port below those that the system gives to clients: one of these could be taken by a connection
+/// before the server is up, or while it restarts, and a client that asks for the server there could be
+/// connected with itself.
+fn free_port(count: u64) -> u16 {
+    let mut tried = u64::from(std::process::id()) * 61 + count * 7;
+    loop {
+        let port = 10_000 + u16::try_from(tried % 20_000).expect("below 20,000");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+        tried += 1;
     }
 }
 
