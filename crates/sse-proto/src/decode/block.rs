@@ -34,8 +34,8 @@ impl Decoder {
             };
             let value = line.strip_prefix(b" ").unwrap_or(line);
             let Some(end) = line_end(value) else {
-                let usual = matches!(name, Name::Data) && event.is_empty() && id.is_none();
-                if usual && !line.is_empty() {
+                let first = tail.len() == rest.len();
+                if first && matches!(name, Name::Data) && !line.is_empty() {
                     self.begin_data(rest, value);
                 }
                 return None;
@@ -75,7 +75,7 @@ impl Decoder {
         }
     }
 
-    /// Reads all of `rest`, the beginning of a block that begins with a line of data, whose value is
+    /// Reads all of `rest`, the beginning of the line of data that a block begins with, whose value is
     /// `value` so far.
     pub(super) fn begin_data(&mut self, rest: &mut &[u8], value: &[u8]) {
         if rest.len() <= self.limits.max_line && value.len() <= self.limits.max_event {

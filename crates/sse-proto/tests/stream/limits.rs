@@ -76,6 +76,16 @@ fn a_line_of_exactly_the_limit_passes_and_one_byte_more_takes_its_event_along() 
 }
 
 #[test]
+fn a_line_is_measured_by_itself_however_the_stream_is_cut() {
+    check("event:\ndata: 12\n\n", &[message("12")]);
+    check("event:\nevent:\ndata: 12\n\n", &[message("12")]);
+    check(
+        "id:1\nevent:\r\ndata:12\n\n",
+        &[event("message", "12", "1")],
+    );
+}
+
+#[test]
 fn an_id_over_the_limit_takes_its_event_along_and_leaves_the_id_before() {
     let stream = "id: 123\ndata: x\n\nid: 1234\ndata: y\n\ndata: z\n\n";
     let expected = [
