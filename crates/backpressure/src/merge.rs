@@ -65,6 +65,18 @@ impl Readers {
         }
     }
 
+    /// How many readers they are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether there is no reader.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
     const fn as_slice(&self) -> &[Reader] {
         match &self.kind {
             Kind::One(reader) => slice::from_ref(reader),
