@@ -68,6 +68,8 @@ struct Shared {
     state: Mutex<State>,
     /// That of the watermark, for those who look at nothing else.
     seq: AtomicU64,
+    /// That of the last end of a topic that went to a log; 0 for none. It may be above the watermark.
+    last_end: AtomicU64,
     /// Counts how often all connections were told to end; see [`Fanout::drop_readers`].
     generation: AtomicU64,
     /// Counts how often events were purged.
@@ -89,8 +91,6 @@ impl Shared {
 #[derive(Debug)]
 struct State {
     watermark: Position,
-    /// Counts the ends of topics at or below the watermark that a log holds.
-    ends: u64,
     /// By topics that are subscribed to by name.
     logs: HashMap<Topic, Forms>,
     /// By patterns with a wildcard.
@@ -276,12 +276,12 @@ impl Fanout {
                 blocking: config.block.is_some(),
                 state: Mutex::new(State {
                     watermark,
-                    ends: 0,
                     logs: HashMap::new(),
                     wildcards: Patterns::default(),
                     sweep_at: FIRST_SWEEP,
                 }),
                 seq: AtomicU64::new(watermark.seq),
+                last_end: AtomicU64::new(0),
                 generation: AtomicU64::new(0),
                 purges: AtomicU64::new(0),
             }),
@@ -300,10 +300,10 @@ impl Fanout {
         self.shared.seq.load(Ordering::Acquire)
     }
 
-    /// The watermark, and a number that is another one once more topics have ended below it.
-    pub(crate) fn progress(&self) -> (Position, u64) {
-        let state = self.lock();
-        (state.watermark, state.ends)
+    /// The seq of the last end of a topic that went to a log, 0 for none. Those at or below a watermark
+    /// that was taken before are taken into account; it may itself be above.
+    pub(crate) fn last_end(&self) -> u64 {
+        self.shared.last_end.load(Ordering::Relaxed)
     }
 
     /// The topics among `topics` whose end is in the logs, at or below `through`.
@@ -492,15 +492,15 @@ impl Tail for Fanout {
                 }
             };
             let State {
-                logs,
-                wildcards,
-                ends,
-                ..
+                logs, wildcards, ..
             } = &mut *state;
             if let Some(forms) = logs.get_mut(&event.topic) {
                 append(forms);
                 forms.end = NonZeroU64::new(event.position.seq).filter(|_| event.is_end());
-                *ends += u64::from(forms.end.is_some());
+                if let Some(end) = forms.end {
+                    // The watermark, which moves after it, publishes it.
+                    shared.last_end.store(end.get(), Ordering::Relaxed);
+                }
             }
             wildcards.for_each_match(&event.topic, append);
         }
@@ -519,6 +519,7 @@ impl Tail for Fanout {
 
     fn reset(&mut self, watermark: Position) {
         self.shared.set_watermark(&mut self.lock(), watermark);
+        self.shared.last_end.store(0, Ordering::Relaxed);
         self.close_all();
     }
 

@@ -50,6 +50,11 @@ impl<IO> WriteProgress<IO> {
         &self.io
     }
 
+    /// The last write found no room.
+    pub(crate) const fn is_blocked(&self) -> bool {
+        self.stalled.is_some()
+    }
+
     fn judge<T>(
         &mut self,
         cx: &mut Context<'_>,

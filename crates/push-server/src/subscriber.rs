@@ -74,7 +74,7 @@ pub struct Subscriber {
 struct Ending {
     /// Topics that have ended, their ends handed out or not to be had.
     ended: Vec<Topic>,
-    /// [`Fanout::progress`] when the logs were last asked for ends.
+    /// Up to which [last end](Fanout::last_end) the logs were asked for theirs.
     asked: u64,
 }
 
@@ -423,7 +423,15 @@ impl Subscriber {
     }
 
     fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, SubscriberError>> {
-        let (watermark, ends) = self.hub.fanout().progress();
+        let Phase::Live(live) = &self.phase else {
+            return Poll::Ready(Ok(Bytes::new()));
+        };
+        let through = self.hub.fanout().watermark_seq();
+        let caught_up = self.position.is_some_and(|at| at.seq >= through);
+        if caught_up && live.conflation.is_none() && ready!(self.poll_ready(cx, through)).is_ok() {
+            return Poll::Ready(Ok(Bytes::new()));
+        }
+        let watermark = self.hub.fanout().watermark();
         let Phase::Live(live) = &mut self.phase else {
             return Poll::Ready(Ok(Bytes::new()));
         };
@@ -438,16 +446,23 @@ impl Subscriber {
             ready!(readers.poll_ready_through(cx, || 0)).ok();
         }
         if live.conflation.is_some() {
-            return self.poll_conflated(cx, watermark, ends);
+            return self.poll_conflated(cx, watermark);
         }
         match self.policy.judge(lag) {
             Verdict::Disconnect => return Poll::Ready(Err(self.too_slow(lag))),
             Verdict::Jump => return Poll::Ready(Ok(self.jump(watermark))),
             _ => {}
         }
-        let mut scratch = SCRATCH.take();
+        // Events of one log need no putting together.
+        let mut scratch = if readers.len() > 1 {
+            SCRATCH.take()
+        } else {
+            BytesMut::new()
+        };
         let read = readers.read_through(watermark.seq, MAX_CHUNK, &mut scratch);
-        SCRATCH.set(scratch);
+        if readers.len() > 1 {
+            SCRATCH.set(scratch);
+        }
         match read {
             Ok(Some(chunk)) => {
                 self.advance(Position {
@@ -459,7 +474,8 @@ impl Subscriber {
                 return Poll::Ready(Ok(chunk.bytes));
             }
             Ok(None) => {
-                ready!(self.poll_ready(cx, watermark, ends));
+                // What fails here fails again when it is read.
+                let _failed = ready!(self.poll_ready(cx, watermark.seq));
                 return Poll::Ready(Ok(Bytes::new()));
             }
             Err(ReadError::Evicted) => match self.policy.judge_evicted() {
@@ -478,7 +494,6 @@ impl Subscriber {
         &mut self,
         cx: &mut Context<'_>,
         watermark: Position,
-        ends: u64,
     ) -> Poll<Result<Bytes, SubscriberError>> {
         let Phase::Live(Live {
             attached,
@@ -512,41 +527,44 @@ impl Subscriber {
                 let seq = skipped.through;
                 out = self.lagged(Position { epoch, seq }, skipped.events);
             }
-            None => ready!(self.poll_ready(cx, watermark, ends)),
+            None => {
+                let _failed = ready!(self.poll_ready(cx, watermark.seq));
+            }
         }
         Poll::Ready(Ok(out))
     }
 
-    /// Everything up to `watermark` was handed out: ends if that was all there will be, or waits
-    /// until there is something to read, or until reading fails, which the read that follows tells.
-    fn poll_ready(&mut self, cx: &mut Context<'_>, watermark: Position, ends: u64) -> Poll<()> {
-        if self.may_end() && self.has_ended(watermark, ends) {
+    /// Everything at or below `through` was handed out: ends if that was all there will be, or waits
+    /// until there is something to read, or until reading fails.
+    fn poll_ready(&mut self, cx: &mut Context<'_>, through: u64) -> Poll<Result<(), ReadError>> {
+        if self.may_end() && self.has_ended(through) {
             self.phase = Phase::Ended;
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         }
         if let Some(batching) = &mut self.batching {
             batching.flushed();
         }
         let fanout = self.hub.fanout();
         let Phase::Live(live) = &mut self.phase else {
-            return Poll::Ready(());
+            return Poll::Ready(Ok(()));
         };
         let readers = &mut live.attached.readers;
         readers
             .poll_ready_through(cx, || fanout.watermark_seq())
-            .map(|_| ())
+            .map_ok(|_| ())
     }
 
     fn may_end(&self) -> bool {
         self.form != Form::WebSocket && self.selector.is_exact()
     }
 
-    /// Have all topics ended at or below the watermark?
-    fn has_ended(&mut self, watermark: Position, ends: u64) -> bool {
+    /// Have all topics ended at or below `through`, which was the watermark?
+    fn has_ended(&mut self, through: u64) -> bool {
         let topics = self.selector.topics();
-        if self.ending.asked != ends {
-            self.ending.asked = ends;
-            for topic in self.hub.fanout().ended_of(topics, watermark.seq) {
+        let last = self.hub.fanout().last_end();
+        if self.ending.asked != last {
+            self.ending.asked = last.min(through);
+            for topic in self.hub.fanout().ended_of(topics, through) {
                 self.ending.note(&topic);
             }
         }

@@ -28,6 +28,7 @@ use tokio::time::timeout;
 use super::head_timer::HeadTimer;
 use super::raw::RawStream;
 use super::shard::Shards;
+use super::socket::Socket;
 use super::streams::Streams;
 use super::tls::Tls;
 use super::{CONNECTION_BUFFER, Pages, answer};
@@ -84,8 +85,12 @@ pub(super) async fn plain(stream: TcpStream, context: Context) {
         && let (head, body) = response.into_parts()
         && let (Some(shards), Ok(body)) = (shards, body.into_events())
     {
-        let stream = RawStream::new(io, &head, *body, behind, hub.session());
-        shards.take_stream(Box::new(stream));
+        let io = Socket::new(io);
+        let mut stream = RawStream::new(io, &head, *body, behind, hub.session());
+        shards.take(|shard| {
+            stream.set_shard(shard);
+            stream
+        });
     }
 }
 

@@ -2,9 +2,12 @@
 
 mod connection;
 mod head_timer;
+mod prefetch;
 mod raw;
 mod shard;
+mod socket;
 mod streams;
+mod ticket;
 mod tls;
 
 use std::fmt;
@@ -20,7 +23,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::connection::Context;
-pub(crate) use self::shard::Shards;
+pub(crate) use self::shard::{Shards, Work};
+pub(crate) use self::socket::Socket;
+pub(crate) use self::ticket::Ticket;
 pub use self::tls::{Tls, TlsError};
 use crate::http::HubBody;
 use crate::http::problem::Problem;

@@ -4,6 +4,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
@@ -12,11 +13,12 @@ use bytes::{Buf as _, Bytes};
 use http::response::Parts;
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use super::shard::Work;
+use super::socket::Socket;
+use super::ticket::Ticket;
 use crate::hub::SessionGuard;
-use crate::progress::WriteProgress;
 use crate::sse::EventBody;
 use crate::turn;
 
@@ -31,7 +33,7 @@ const WRITES_PER_TURN: usize = 4;
 
 /// One stream. The future completes when it is over, in order or not.
 pub(crate) struct RawStream {
-    io: WriteProgress<TcpStream>,
+    io: Socket,
     body: EventBody,
     /// What is next to be written.
     pending: Bytes,
@@ -43,7 +45,7 @@ pub(crate) struct RawStream {
 
 impl RawStream {
     pub(crate) fn new(
-        io: WriteProgress<TcpStream>,
+        io: Socket,
         head: &Parts,
         body: EventBody,
         discarded: usize,
@@ -95,7 +97,7 @@ impl RawStream {
                 Some(Ok(frame)) => self.pending = frame.into_data().unwrap_or_default(),
                 // Without a length or chunks, only a reset tells a cut from an end.
                 Some(Err(_)) => {
-                    self.io.get_ref().set_zero_linger()?;
+                    self.io.set_zero_linger()?;
                     return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                 }
                 None => return Poll::Ready(Ok(())),
@@ -134,6 +136,12 @@ impl RawStream {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
         }
+    }
+}
+
+impl Work for RawStream {
+    fn seat(&mut self, ticket: &Arc<Ticket>) {
+        self.io.seat(ticket);
     }
 }
 

@@ -6,24 +6,24 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use backpressure::{Shard, ShardHandle};
-use futures::future::BoxFuture;
-use futures::task::AtomicWaker;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, yield_now};
 
-use super::raw::RawStream;
+use super::prefetch::prefetch;
+use super::ticket::{Ticket, Woken};
+use crate::turn::Turn;
 
 /// Hands subscriptions to workers.
 #[derive(Clone)]
 pub(crate) struct Shards(Arc<[Handle]>);
 
 struct Handle {
-    work: mpsc::UnboundedSender<Work>,
+    work: mpsc::UnboundedSender<Box<dyn Work>>,
     shard: ShardHandle,
     /// How much the worker has, and how much is on its way to it.
     load: Arc<AtomicUsize>,
@@ -33,60 +33,15 @@ struct Handle {
 /// come later are written everything that was published meanwhile at once.
 const TURN: usize = 32;
 
-/// What a worker polls.
-enum Work {
-    Stream(Box<RawStream>),
-    /// It gives the others their turn by itself.
-    Session(BoxFuture<'static, ()>),
-}
-
-impl Work {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Stream(stream) => Pin::new(stream).poll(cx),
-            Self::Session(session) => session.as_mut().poll(cx),
-        }
-    }
-}
-
-/// The places of subscriptions that were woken, in that order.
-#[derive(Default)]
-struct Woken {
-    places: Mutex<Vec<u32>>,
-    worker: AtomicWaker,
-}
-
-impl Woken {
-    fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Wakes the subscription at a place. Once that is over it may wake the next one there, which is then
-/// polled for nothing.
-struct Ticket {
-    place: u32,
-    woken: Arc<Woken>,
-    /// It is among the woken, and was not polled since.
-    queued: AtomicBool,
-}
-
-impl Wake for Ticket {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            self.woken.lock().push(self.place);
-            self.woken.worker.wake();
-        }
-    }
+/// What a worker polls. It gives the others their turn by itself.
+pub(crate) trait Work: Future<Output = ()> + Send + Unpin {
+    /// It has a place, and is polled there from now on.
+    fn seat(&mut self, _ticket: &Arc<Ticket>) {}
 }
 
 /// A subscription in its place.
 struct Seat {
-    work: Work,
+    work: Box<dyn Work>,
     ticket: Arc<Ticket>,
     /// Made of the ticket.
     waker: Waker,
@@ -108,29 +63,14 @@ impl Shards {
         Self((0..count.max(1)).map(start).collect())
     }
 
-    /// Leaves a stream to the worker that has the fewest.
-    pub(crate) fn take_stream(&self, mut stream: Box<RawStream>) {
-        self.take(|shard| {
-            stream.set_shard(shard);
-            Work::Stream(stream)
-        });
-    }
-
-    /// The same for a session, which must let others have their turn now and then.
-    pub(crate) fn take_session<S>(&self, session: impl FnOnce(ShardHandle) -> S)
-    where
-        S: Future<Output = ()> + Send + 'static,
-    {
-        self.take(|shard| Work::Session(Box::pin(session(shard))));
-    }
-
-    fn take(&self, work: impl FnOnce(ShardHandle) -> Work) {
+    /// Leaves a subscription to the worker that has the fewest.
+    pub(crate) fn take<W: Work + 'static>(&self, work: impl FnOnce(ShardHandle) -> W) {
         let handles = self.0.iter();
         let least = handles.min_by_key(|handle| handle.load.load(Ordering::Relaxed));
         if let Some(handle) = least {
             handle.load.fetch_add(1, Ordering::Relaxed);
             // A worker that is gone was told to cut what it had.
-            let _cut = handle.work.send(work(handle.shard.clone()));
+            let _cut = handle.work.send(Box::new(work(handle.shard.clone())));
         }
     }
 }
@@ -138,7 +78,7 @@ impl Shards {
 struct Worker {
     shard: Shard,
     /// `None` once nobody is left to send any.
-    received: Option<mpsc::UnboundedReceiver<Work>>,
+    received: Option<mpsc::UnboundedReceiver<Box<dyn Work>>>,
     seats: Vec<Option<Seat>>,
     free: Vec<u32>,
     woken: Arc<Woken>,
@@ -148,7 +88,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(received: mpsc::UnboundedReceiver<Work>, load: Arc<AtomicUsize>) -> Self {
+    fn new(received: mpsc::UnboundedReceiver<Box<dyn Work>>, load: Arc<AtomicUsize>) -> Self {
         Self {
             shard: Shard::new(),
             received: Some(received),
@@ -170,17 +110,14 @@ impl Worker {
     }
 
     /// Gives work a place, and its first turn.
-    fn seat(&mut self, work: Work) {
+    fn seat(&mut self, mut work: Box<dyn Work>) {
         let place = self.free.pop().unwrap_or_else(|| {
             self.seats.push(None);
             // A connection takes a descriptor, of which there are fewer.
             u32::try_from(self.seats.len() - 1).expect("fewer than 2^32 connections")
         });
-        let ticket = Arc::new(Ticket {
-            place,
-            woken: Arc::clone(&self.woken),
-            queued: AtomicBool::new(true),
-        });
+        let ticket = Ticket::new(place, &self.woken);
+        work.seat(&ticket);
         let waker = Waker::from(Arc::clone(&ticket));
         self.seats[place as usize] = Some(Seat {
             work,
@@ -200,13 +137,9 @@ impl Worker {
             }
         }
         while self.shard.poll_wake(cx).is_ready() {}
-        self.woken.worker.register(cx.waker());
-        self.due.extend(self.woken.lock().drain(..));
-        let turn = self.due.len().min(TURN);
-        for _ in 0..turn {
-            if let Some(place) = self.due.pop_front() {
-                self.serve(place);
-            }
+        self.woken.take_into(&mut self.due, cx);
+        if !self.due.is_empty() {
+            self.serve_turn();
         }
         if !self.due.is_empty() {
             return Poll::Ready(true);
@@ -217,16 +150,32 @@ impl Worker {
         Poll::Pending
     }
 
+    fn serve_turn(&mut self) {
+        let _clock = Turn::begin();
+        for _ in 0..self.due.len().min(TURN) {
+            let Some(place) = self.due.pop_front() else {
+                return;
+            };
+            // A subscription takes so long that the memory of the next is there when it is needed.
+            if let Some(next) = self.due.get(1) {
+                prefetch(&self.seats[*next as usize]);
+            }
+            if let Some(next) = self.due.front()
+                && let Some(seat) = &self.seats[*next as usize]
+            {
+                prefetch(&*seat.ticket);
+                prefetch(&*seat.work);
+            }
+            self.serve(place);
+        }
+    }
+
     fn serve(&mut self, place: u32) {
         let at = &mut self.seats[place as usize];
         let Some(seat) = at else { return };
-        // Whatever wakes it from here on wants it polled again.
-        seat.ticket.queued.swap(false, Ordering::AcqRel);
-        if seat
-            .work
-            .poll(&mut Context::from_waker(&seat.waker))
-            .is_ready()
-        {
+        seat.ticket.begin();
+        let mut cx = Context::from_waker(&seat.waker);
+        if Pin::new(&mut *seat.work).poll(&mut cx).is_ready() {
             *at = None;
             self.free.push(place);
             self.load.fetch_sub(1, Ordering::Relaxed);
@@ -237,16 +186,22 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::sync::Mutex;
+
+    use futures::future::BoxFuture;
 
     use super::*;
 
-    fn worker() -> (mpsc::UnboundedSender<Work>, Worker) {
+    impl Work for BoxFuture<'static, ()> {}
+
+    fn worker() -> (mpsc::UnboundedSender<Box<dyn Work>>, Worker) {
         let (work, received) = mpsc::unbounded_channel();
         (work, Worker::new(received, Arc::new(AtomicUsize::new(0))))
     }
 
-    fn session(session: impl Future<Output = ()> + Send + 'static) -> Work {
-        Work::Session(Box::pin(session))
+    fn session(session: impl Future<Output = ()> + Send + 'static) -> Box<dyn Work> {
+        let session: BoxFuture<'static, ()> = Box::pin(session);
+        Box::new(session)
     }
 
     fn poll(worker: &mut Worker) -> Poll<bool> {
@@ -313,7 +268,8 @@ mod tests {
         let mut threads = Vec::new();
         for _ in 0..100 {
             let (done, wait) = futures::channel::oneshot::channel();
-            shards.take_session(|_| async move { wait.await.unwrap_or_default() });
+            let waits = async move { wait.await.unwrap_or_default() };
+            shards.take(|_| Box::pin(waits) as BoxFuture<'static, ()>);
             threads.push(std::thread::spawn(move || done.send(()).ok()));
         }
         drop(shards);

@@ -16,6 +16,7 @@ use crate::http::HubBody;
 use crate::link::Link;
 use crate::metrics::{Closed, Transport, Via};
 use crate::subscriber::{Subscriber, SubscriberError};
+use crate::turn;
 
 /// An event stream that never ends by itself: what the subscription hands out, and a heartbeat
 /// whenever that was silent for the configured interval.
@@ -100,7 +101,8 @@ impl EventBody {
     }
 
     fn sent(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.heartbeat.on_sent(self.started.elapsed());
+        let now = turn::now().saturating_duration_since(self.started);
+        self.heartbeat.on_sent(now);
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
@@ -121,7 +123,7 @@ impl EventBody {
             // which costs less than to set it with every event, or to look at it.
             if let Some((fires, waker)) = &self.armed
                 && *fires <= deadline
-                && Instant::now() < *fires
+                && turn::now() < *fires
                 && waker.will_wake(cx.waker())
             {
                 return Poll::Pending;

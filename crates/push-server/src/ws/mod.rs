@@ -20,7 +20,7 @@ use crate::hub::Hub;
 use crate::link::Link;
 use crate::metrics::Transport;
 use crate::progress::WriteProgress;
-use crate::serve::Shards;
+use crate::serve::{Shards, Socket};
 
 /// Answers a WebSocket handshake and leaves the session to a worker, or to a task of its own.
 pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<HubBody>, Problem> {
@@ -97,15 +97,16 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
 /// it, along with what the client said before it was answered.
 fn leave_to(shards: &Shards, upgraded: Upgraded, session: Setup) {
     match upgraded.downcast::<TokioIo<WriteProgress<TcpStream>>>() {
-        Ok(Parts { io, read_buf, .. }) => shards.take_session(|shard| {
-            let mut session = session.over(io.into_inner(), Some(shard));
+        Ok(Parts { io, read_buf, .. }) => shards.take(|shard| {
+            let io = Socket::new(io.into_inner());
+            let mut session = session.over(io, Some(shard));
             if !read_buf.is_empty() {
                 session.receive(&mut read_buf.to_vec());
             }
             session
         }),
         Err(upgraded) => {
-            shards.take_session(|shard| session.over(TokioIo::new(upgraded), Some(shard)));
+            shards.take(|shard| session.over(TokioIo::new(upgraded), Some(shard)));
         }
     }
 }

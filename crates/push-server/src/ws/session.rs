@@ -5,6 +5,7 @@ mod requests;
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use backpressure::ShardHandle;
 use bytes::{Buf as _, Bytes};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, Stream as _};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use session_proto::envelope::ServerMessage;
 use session_proto::{Beat, Heartbeat};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,6 +26,7 @@ use crate::form::frame;
 use crate::hub::{Hub, SessionGuard};
 use crate::link::Link;
 use crate::metrics::{Closed, Transport, Via};
+use crate::serve::{Socket, Ticket, Work};
 use crate::subscriber::{Subscriber, SubscriberError};
 use crate::turn;
 
@@ -190,6 +194,14 @@ enum Wake {
     /// The hub closes; a subscription would say so too, but there may be none.
     Closing,
 }
+
+impl Work for Session<Socket> {
+    fn seat(&mut self, ticket: &Arc<Ticket>) {
+        self.io.seat(ticket);
+    }
+}
+
+impl Work for Session<TokioIo<Upgraded>> {}
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Session<IO> {
     type Output = ();
@@ -525,14 +537,11 @@ fn closes(hub: &Hub) -> BoxFuture<'static, ()> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpStream;
-
     use super::*;
-    use crate::progress::WriteProgress;
 
     #[test]
-    fn an_idle_session_takes_776_bytes_with_its_socket_and_its_subscription() {
-        let bytes = size_of::<Session<WriteProgress<TcpStream>>>();
-        assert!(bytes <= 776, "{bytes}");
+    fn an_idle_session_takes_784_bytes_with_its_socket_and_its_subscription() {
+        let bytes = size_of::<Session<Socket>>();
+        assert!(bytes <= 784, "{bytes}");
     }
 }
