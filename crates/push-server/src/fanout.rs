@@ -518,9 +518,11 @@ impl Tail for Fanout {
     }
 
     fn reset(&mut self, watermark: Position) {
-        self.shared.set_watermark(&mut self.lock(), watermark);
-        self.shared.last_end.store(0, Ordering::Relaxed);
+        // In this order: whoever takes the watermark of another history finds the logs closed, and
+        // takes nothing of the old one for something at or below it.
         self.close_all();
+        self.shared.last_end.store(0, Ordering::Relaxed);
+        self.shared.set_watermark(&mut self.lock(), watermark);
     }
 
     fn purge(&mut self, selector: &Selector, _watermark: Position) {
@@ -544,3 +546,6 @@ impl Tail for Fanout {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
