@@ -17,8 +17,9 @@ impl Decoder {
                 return None;
             }
         }
-        while !self.comments
-            && let Some(tail) = rest.strip_prefix(KEEP_ALIVE)
+        while let Some(tail) = rest.strip_prefix(KEEP_ALIVE)
+            && !self.comments
+            && self.limits.max_line > 0
         {
             *rest = tail;
         }
@@ -41,8 +42,7 @@ impl Decoder {
                 return None;
             };
             let (value, end) = value.split_at(end);
-            // Counted without the name: longer lines, and some shorter ones, take the other way.
-            if value.len() > self.limits.max_line.saturating_sub("event: ".len()) {
+            if tail.len() - end.len() > self.limits.max_line {
                 return None;
             }
             tail = match end {
@@ -136,9 +136,8 @@ impl Decoder {
                 return;
             };
             let used = self.event.len() + self.data.len() + end;
-            // The name and the space are 6 bytes: what comes near the limit takes the other way.
             if !value.ends_with(b"\n")
-                || end > self.limits.max_line.saturating_sub(6)
+                || rest.len() - tail.len() - 1 > self.limits.max_line
                 || used > self.limits.max_event
             {
                 return;

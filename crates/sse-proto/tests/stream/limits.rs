@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sse_proto::{Decoder, EventId, EventName, Excess, Frame, Incomplete, Limits, Part};
 use testkit::chunkings;
 
-use crate::oracle::{cut, stream};
+use crate::oracle::stream;
 use crate::{Seen, event, id, message, read};
 
 fn small(on_excess: Excess) -> Limits {
@@ -86,6 +86,29 @@ fn a_line_is_measured_by_itself_however_the_stream_is_cut() {
 }
 
 #[test]
+fn lines_are_held_to_a_limit_below_the_length_of_a_name_too() {
+    let mut limits = small(Excess::SkipEvent);
+    for (max_line, stream, fits) in [
+        (0, ":\n\n", false),
+        (1, ":\n\n", true),
+        (4, "data:\n\n", false),
+        (5, "data:\n\n", true),
+        (5, "data:\ndata: \ndata:\n\n", false),
+        (6, "data:\ndata: \ndata:\n\n", true),
+        (5, "event:\ndata:\n\n", false),
+        (6, "event:\ndata:\n\n", true),
+        (5, "data:\nevent:\n\n", false),
+    ] {
+        limits.max_line(max_line);
+        for chunks in chunkings(stream.as_bytes()) {
+            let (seen, _) = read(&mut Decoder::with_limits(limits), &chunks);
+            let is_over = seen.contains(&Seen::TooLarge(Part::Line));
+            assert_eq!(is_over, !fits, "{max_line} bytes, from {chunks:?}");
+        }
+    }
+}
+
+#[test]
 fn an_id_over_the_limit_takes_its_event_along_and_leaves_the_id_before() {
     let stream = "id: 123\ndata: x\n\nid: 1234\ndata: y\n\ndata: z\n\n";
     let expected = [
@@ -133,15 +156,16 @@ fn stop_reads_nothing_more_until_the_next_connection() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
     fn limits_act_alike_however_the_stream_is_cut_and_are_never_exceeded(
         stream in stream(),
-        places in prop::collection::vec(any::<usize>(), 0..8),
+        (max_line, max_event, max_id) in (0..24_usize, 0..24_usize, 0..4_usize),
         stop in any::<bool>(),
     ) {
-        let limits = small(if stop { Excess::Stop } else { Excess::SkipEvent });
+        let mut limits = small(if stop { Excess::Stop } else { Excess::SkipEvent });
+        limits.max_line(max_line).max_event(max_event).max_id(max_id);
         let seen = |chunks: &[&[u8]]| {
             let mut decoder = Decoder::with_limits(limits);
             let mut seen = Vec::new();
@@ -153,15 +177,22 @@ proptest! {
                         let kind = if event.event == "message" { "" } else { event.event };
                         // A U+FFFD of 3 bytes may stand for 1 byte received.
                         let data = event.data.replace('\u{fffd}', "?");
-                        assert!(kind.len() + data.len() <= 6, "{event:?}");
-                        assert!(event.id.len() <= 3, "{event:?}");
+                        assert!(kind.len() + data.len() <= max_event, "{event:?}");
+                        assert!(event.id.len() <= max_id, "{event:?}");
                     }
                 }
             }
             seen
         };
-        prop_assert_eq!(seen(&cut(&stream, &places)), seen(&[&stream]));
+        let whole = seen(&[&stream]);
+        for chunks in chunkings(&stream) {
+            prop_assert_eq!(seen(&chunks), whole.clone(), "from {:?}", chunks);
+        }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn exactly_the_events_within_the_limits_are_delivered(

@@ -61,7 +61,7 @@ fn lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// Bytes that are likely to mean something to a decoder.
+/// Bytes that are likely to mean something to a decoder, or lines that all do.
 pub(crate) fn stream() -> impl Strategy<Value = Vec<u8>> {
     let fragments: &[&[u8]] = &[
         b"\n",
@@ -102,7 +102,12 @@ pub(crate) fn stream() -> impl Strategy<Value = Vec<u8>> {
         8 => prop::sample::select(fragments).prop_map(<[u8]>::to_vec),
         1 => prop::collection::vec(any::<u8>(), 1..4),
     ];
-    prop::collection::vec(fragment, 0..40).prop_map(|fragments| fragments.concat())
+    let line = "(data|data|event|id|):( ?[x7]{1,12})?(\n|\r\n|\n\n)".prop_map(String::into_bytes);
+    prop_oneof![
+        prop::collection::vec(fragment, 0..40),
+        prop::collection::vec(line, 0..12),
+    ]
+    .prop_map(|parts| parts.concat())
 }
 
 /// `stream` cut at the given places, taken modulo its length; empty pieces included.
