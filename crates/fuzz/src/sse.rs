@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sse_proto::source::{Action, End, Mode, Resilience, Response, Sentinel, Source, State};
-use sse_proto::{Decoder, EventId, EventName, Excess, Frame, Incomplete, Item, Limits};
+use sse_proto::{Decoder, EventId, EventName, EventRef, Excess, Frame, Incomplete, Item, Limits};
 
 /// Any bytes in any pieces: the items do not depend on the pieces, and no limit is exceeded. The
 /// first byte says which limits and the second where the pieces end.
@@ -15,7 +15,7 @@ pub fn decode(input: &[u8]) {
     let max_event = if how & 1 == 0 { 1 << 20 } else { 12 };
     limits.max_event(max_event);
     if how & 2 != 0 {
-        limits.max_line(20).max_id(3);
+        limits.max_line(usize::from(how >> 3)).max_id(3);
     }
     if how & 4 != 0 {
         limits.on_excess(Excess::Stop);
@@ -34,11 +34,14 @@ fn read_owned<'c>(mut decoder: Decoder, chunks: impl IntoIterator<Item = &'c [u8
     for chunk in chunks {
         let mut items = decoder.push(chunk);
         while let Some(item) = items.next_owned() {
-            if let Item::Event(event) = &item {
-                assert!(event.data.capacity() <= 2 * event.data.len() + 1);
-            }
-            // Alike, but for the name of the type.
-            seen.push(format!("{item:?}").replacen("(Event {", "(EventRef {", 1));
+            seen.push(match &item {
+                Item::Event(event) => {
+                    assert!(event.data.capacity() <= 2 * event.data.len() + 1);
+                    let (event, data, id) = (&event.event, &event.data, &event.id);
+                    format!("{:?}", Item::Event(EventRef { event, data, id }))
+                }
+                item => format!("{item:?}"),
+            });
         }
     }
     seen
