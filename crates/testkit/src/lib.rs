@@ -7,6 +7,7 @@ mod tool;
 
 pub use nats::NatsServer;
 pub use redis::{RedisServer, SYNCED};
+pub use server::free_port;
 pub use tool::{Tool, tool};
 
 /// Every way of handing over `input` that a decoder test runs: whole, byte by byte, and cut in two

@@ -30,7 +30,7 @@ impl Server {
         Self {
             name,
             folder,
-            port: free_port(count),
+            port: free_port(),
             child: None,
         }
     }
@@ -80,18 +80,24 @@ impl Server {
     }
 }
 
-/// A free port below those that the system gives to clients: one of these could be taken by a connection
-/// before the server is up, or while it restarts, and a client that asks for the server there could be
-/// connected with itself.
-fn free_port(count: u64) -> u16 {
-    let mut tried = u64::from(std::process::id()) * 61 + count * 7;
-    loop {
+/// A free port of the loopback address below those that the system gives to clients: one of these could
+/// be taken by a connection before a server is up, or while it restarts, and a client that asks for the
+/// server there could be connected with itself. No two calls in a process get the same.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let own = u64::from(std::process::id()) * 4_099;
+    for _ in 0..20_000 {
+        let tried = own + NEXT.fetch_add(1, Ordering::Relaxed);
         let port = 10_000 + u16::try_from(tried % 20_000).expect("below 20,000");
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
-        tried += 1;
     }
+    panic!("no port is free from 10,000 to 30,000");
 }
 
 impl Drop for Server {

@@ -317,7 +317,7 @@ fn every_dropped_event_is_in_a_gap_in_the_counter_and_in_the_log_with_its_connec
     let connection = &status["slow"][0]["connection"];
     drop(slow);
     wait_for(&hub, "tidegate_subscriptions", 0.0);
-    let log = hub.stderr();
+    let log = hub.into_log();
     let lines = log
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -385,9 +385,8 @@ fn a_store_that_is_gone_is_no_ready_node_until_it_is_back() {
     while status_of(&hub, "/readyz", &[]).0 != "200" {
         assert!(began.elapsed() < PATIENCE, "{}", hub.stderr());
     }
-    let log = hub.stderr();
-    assert!(log.contains("the store cannot be read"), "{log}");
-    assert!(log.contains("the store can be read again"), "{log}");
+    hub.wait_for_stderr("the store cannot be read");
+    hub.wait_for_stderr("the store can be read again");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::{Tool, tool};
+use testkit::{Tool, free_port, tool};
 
 use crate::program::{Program, run};
 use crate::raw::Http;
@@ -24,6 +24,12 @@ pub(crate) fn tidegate(arguments: &[&str]) -> Command {
     command
 }
 
+/// Where no client's connection and no hub without an address of its own comes to lie while the hub
+/// that listens there is down.
+pub(crate) fn free_address() -> String {
+    format!("127.0.0.1:{}", free_port())
+}
+
 pub(crate) struct Hub {
     program: Program,
     address: String,
@@ -31,8 +37,9 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
+    /// At an address where it can be started again.
     pub(crate) fn start(store: &str) -> Self {
-        Self::start_at("127.0.0.1:0", store)
+        Self::start_at(&free_address(), store)
     }
 
     pub(crate) fn start_at(listen: &str, store: &str) -> Self {
@@ -128,6 +135,13 @@ impl Hub {
         self.program.wait()
     }
 
+    /// Ends it in order, and returns all that it has logged.
+    pub(crate) fn into_log(mut self) -> String {
+        self.program.signal("TERM");
+        self.program.wait();
+        self.program.stderr()
+    }
+
     /// Ends it without a farewell.
     pub(crate) fn kill(mut self) {
         self.program.kill();
@@ -145,6 +159,12 @@ impl Hub {
     /// What it has logged.
     pub(crate) fn stderr(&self) -> String {
         self.program.stderr()
+    }
+
+    /// Waits until it has logged `text`.
+    #[track_caller]
+    pub(crate) fn wait_for_stderr(&self, text: &str) {
+        self.program.wait_for_stderr(text);
     }
 
     /// Sends it a signal.

@@ -38,11 +38,6 @@ fn a_subscriber_gets_everything_once_and_in_order_over_a_hub_that_is_killed_agai
         hub.kill();
         hub = Hub::start_at(&address, &store);
     }
-    for publisher in &mut publishers {
-        publisher.close_stdin();
-        let (status, _) = publisher.wait();
-        assert!(status.success(), "{status}: {}", publisher.stderr());
-    }
     let mut next = [0; PUBLISHERS];
     let mut seqs = Vec::new();
     while seqs.len() < PUBLISHERS * LINES * rounds {
@@ -58,6 +53,11 @@ fn a_subscriber_gets_everything_once_and_in_order_over_a_hub_that_is_killed_agai
             next[publisher] += 1;
             seqs.push(item["seq"].as_u64().expect("a seq"));
         }
+    }
+    for publisher in &mut publishers {
+        publisher.close_stdin();
+        let (status, _) = publisher.wait();
+        assert!(status.success(), "{status}: {}", publisher.stderr());
     }
     assert!(seqs.iter().copied().eq(1..=seqs.len() as u64), "{seqs:?}");
 }

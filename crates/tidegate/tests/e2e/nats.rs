@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use testkit::NatsServer;
 
-use crate::hub::{Hub, tidegate};
+use crate::hub::{Hub, free_address, tidegate};
 use crate::program::{Program, run};
 
 const EVENTS: usize = 80;
@@ -20,7 +20,7 @@ fn serve_at(address: &str, store: &str) -> Hub {
 fn three_hubs_on_one_nats_serve_one_log_while_a_hub_and_the_broker_are_killed() {
     let mut nats = NatsServer::start();
     let store = format!("{}/HUBS", nats.url());
-    let mut hubs: Vec<_> = (0..3).map(|_| serve_at("127.0.0.1:0", &store)).collect();
+    let mut hubs: Vec<_> = (0..3).map(|_| serve_at(&free_address(), &store)).collect();
     let subscribe = ["subscribe", "t/**", "--after", "earliest", "--json"];
     let subscribers: Vec<_> = hubs
         .iter()
@@ -37,8 +37,7 @@ fn three_hubs_on_one_nats_serve_one_log_while_a_hub_and_the_broker_are_killed() 
                     thread::sleep(Duration::from_millis(25));
                 }
                 publisher.close_stdin();
-                let (status, _) = publisher.wait();
-                assert!(status.success(), "{}", publisher.stderr());
+                publisher
             }));
         }
     }
@@ -53,9 +52,10 @@ fn three_hubs_on_one_nats_serve_one_log_while_a_hub_and_the_broker_are_killed() 
     nats.kill();
     pause();
     nats.up();
-    for publisher in publishers {
-        publisher.join().expect("every line was published");
-    }
+    let publishers: Vec<_> = publishers
+        .into_iter()
+        .map(|publisher| publisher.join().expect("it takes every line"))
+        .collect();
 
     let mut seen: Vec<Vec<(String, String)>> = Vec::new();
     for subscriber in &subscribers {
@@ -72,6 +72,10 @@ fn three_hubs_on_one_nats_serve_one_log_while_a_hub_and_the_broker_are_killed() 
             }
         }
         seen.push(events);
+    }
+    for mut publisher in publishers {
+        let (status, _) = publisher.wait();
+        assert!(status.success(), "{}", publisher.stderr());
     }
     assert!(
         seen[0] == seen[1] && seen[1] == seen[2],

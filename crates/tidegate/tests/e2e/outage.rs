@@ -58,6 +58,11 @@ fn publish_gets_every_line_stored_once_and_in_order_over_a_hub_that_is_killed_ag
     }
     write(&mut publisher, LINES);
     publisher.close_stdin();
+    // However slow the machine is, each line has its time.
+    let reader = Program::start(hub.command(&["subscribe", "lines", "--after", "earliest"]));
+    for number in 0..LINES {
+        assert_eq!(reader.line(), format!("line {number}"));
+    }
     let (status, _) = publisher.wait();
     assert!(status.success(), "{status}: {}", publisher.stderr());
     let said = format!("published {LINES} events");

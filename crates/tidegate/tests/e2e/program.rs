@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that should happen at once, on a machine that is busy.
@@ -16,6 +16,8 @@ pub(crate) struct Program {
     stdin: Option<ChildStdin>,
     lines: Receiver<Vec<u8>>,
     stderr: Arc<Mutex<String>>,
+    /// Ends with standard error.
+    collector: JoinHandle<()>,
     seen: Mutex<String>,
 }
 
@@ -69,7 +71,7 @@ impl Program {
         });
         let stderr = Arc::new(Mutex::new(String::new()));
         let collected = Arc::clone(&stderr);
-        thread::spawn(move || {
+        let collector = thread::spawn(move || {
             let mut line = Vec::new();
             while errors
                 .read_until(b'\n', &mut line)
@@ -88,6 +90,7 @@ impl Program {
             stdin,
             lines,
             stderr,
+            collector,
             seen: Mutex::default(),
         }
     }
@@ -179,12 +182,14 @@ impl Program {
         assert!(status.success(), "no signal {name} to {}", self.name);
     }
 
-    /// Waits for its end, and says how long that took.
+    /// Waits for its end, and says how long that took. All that it said on standard error is there then.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().expect("it is our child") {
+            if let Some(status) = self.child.try_wait().expect("it is our child")
+                && self.collector.is_finished()
+            {
                 return (status, began.elapsed());
             }
             assert!(

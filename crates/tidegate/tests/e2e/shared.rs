@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 use testkit::{RedisServer, SYNCED};
 
-use crate::hub::{Hub, tidegate};
+use crate::hub::{Hub, free_address, tidegate};
 use crate::program::{Program, run};
 
 const HUBS: usize = 3;
@@ -29,7 +29,7 @@ struct Cluster {
 impl Cluster {
     fn start(store: &str) -> Self {
         let hubs: Vec<_> = (0..HUBS)
-            .map(|_| Hub::run(serve("127.0.0.1:0", store)))
+            .map(|_| Hub::run(serve(&free_address(), store)))
             .collect();
         let subscribe = ["subscribe", "**", "--after", "earliest", "--json", "--ws"];
         let subscribers = hubs.iter().enumerate().map(|(index, hub)| {
