@@ -30,6 +30,10 @@ pub(crate) async fn run(args: Publish) -> anyhow::Result<Ending> {
         _ = tokio::signal::ctrl_c() => Ok(Ending::Interrupted),
     };
     tally.report();
+    if tally.under_way {
+        let name = source.name();
+        notice(&format!("{name} was under way: the hub may have it or not"));
+    }
     ending
 }
 
@@ -42,6 +46,7 @@ async fn publish_all(
     while let Some(data) = source.next().await? {
         let mut message = Message::new(data);
         message.event = args.event.clone();
+        tally.under_way = true;
         let publishing = publisher.publish(&args.topic, message);
         tokio::pin!(publishing);
         let published = tokio::select! {
@@ -56,6 +61,7 @@ async fn publish_all(
                 published
             }
         };
+        tally.under_way = false;
         let published =
             published.with_context(|| format!("{} was not published", source.name()))?;
         tally.events += 1;
@@ -69,6 +75,8 @@ async fn publish_all(
 struct Tally {
     events: u64,
     last_id: Option<String>,
+    /// One more was sent and is not answered yet.
+    under_way: bool,
 }
 
 impl Tally {
