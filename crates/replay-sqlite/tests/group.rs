@@ -13,7 +13,8 @@ use futures::executor::block_on;
 use futures::future::join_all;
 use replay_sqlite::{SqliteConfig, SqliteStore};
 use replay_store::{
-    After, Append, Appended, Clock, EventType, Limit, ReplayStore as _, Selector, StoreError, Topic,
+    After, Append, Appended, Clock, EventType, Limit, Page, ReplayStore as _, Selector, StoreError,
+    Topic, TopicInfo,
 };
 
 /// A store whose writer stops as each group begins, until it is let go on.
@@ -58,6 +59,13 @@ impl Subject {
         }
     }
 
+    /// A store that [`poison`] was put into.
+    fn poisoned(path: &Path, how: &str) -> Self {
+        drop(Self::open(path));
+        poison(path, how);
+        Self::open(path)
+    }
+
     fn order(&self, order: Order) {
         self.orders.send(order).expect("the store is open");
     }
@@ -89,12 +97,29 @@ impl Subject {
         })
     }
 
+    /// Appends one event in a commit of its own.
+    fn append(&self, event: Append) -> Appended {
+        self.order(Order::GoOn);
+        let mut appended = block_on(self.store.append(vec![event])).expect("it is appended");
+        appended.remove(0)
+    }
+
+    fn read(&self, after: After) -> Page {
+        block_on(self.store.read(&Selector::all(), after, Limit::default()))
+            .expect("the store reads")
+    }
+
+    fn prevs(&self) -> Vec<Option<u64>> {
+        let page = self.read(After::Earliest);
+        page.events.iter().map(|event| event.prev).collect()
+    }
+
+    fn topics(&self) -> Vec<TopicInfo> {
+        block_on(self.store.topics(&Selector::all(), None, 10)).expect("the store reads")
+    }
+
     fn all(&self) -> Vec<String> {
-        let page = block_on(
-            self.store
-                .read(&Selector::all(), After::Earliest, Limit::default()),
-        );
-        let page = page.expect("the store reads");
+        let page = self.read(After::Earliest);
         assert!(page.is_last());
         let text = |data: &[u8]| String::from_utf8_lossy(data).into_owned();
         page.events.iter().map(|event| text(&event.data)).collect()
@@ -127,9 +152,7 @@ fn poisoned(data: &str) -> Append {
 fn what_fails_in_a_group_fails_alone_and_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.db");
-    drop(Subject::open(&path));
-    poison(&path, "ABORT");
-    let subject = Subject::open(&path);
+    let subject = Subject::poisoned(&path, "ABORT");
     let hints = subject.store.hints().expect("there are hints");
     let new_topic = Append {
         topic: Topic::new("of-its-own").expect("valid"),
@@ -185,30 +208,16 @@ fn what_fails_in_a_group_fails_alone_and_leaves_nothing() {
         Err(StoreError::KeyReused { index: 1 })
     ));
     assert_eq!(subject.all(), ["first", "a", "b", "c", "d"]);
-    let topics = block_on(subject.store.topics(&Selector::all(), None, 10));
-    let topics = topics.expect("the store reads");
+    let topics = subject.topics();
     assert_eq!(topics.len(), 1, "{topics:?}");
     assert_eq!((topics[0].events, topics[0].last), (5, 5));
     // They did share a commit.
     let groups: Vec<_> = block_on(hints.take(2).map(|hint| hint.events.len()).collect());
     assert_eq!(groups, [1, 4]);
 
-    subject.order(Order::GoOn);
-    let next = block_on(subject.store.append(vec![event("e")])).expect("it is appended");
-    let page = block_on(subject.store.read(
-        &Selector::all(),
-        next[0].position.into(),
-        Limit::default(),
-    ));
-    assert_eq!(page.expect("the store reads").gap, None);
-    let page = block_on(
-        subject
-            .store
-            .read(&Selector::all(), After::Earliest, Limit::default()),
-    );
-    let page = page.expect("the store reads");
-    let prevs: Vec<_> = page.events.iter().map(|event| event.prev).collect();
-    assert_eq!(prevs, [0, 1, 2, 3, 4, 5].map(Some));
+    let next = subject.append(event("e"));
+    assert_eq!(subject.read(next.position.into()).gap, None);
+    assert_eq!(subject.prevs(), [0, 1, 2, 3, 4, 5].map(Some));
     drop(subject);
     let reopened = Subject::open(&path);
     // Its first read asks the writer whether something is too old.
@@ -220,9 +229,7 @@ fn what_fails_in_a_group_fails_alone_and_leaves_nothing() {
 fn the_first_of_an_epoch_may_fail_and_the_next_starts_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.db");
-    drop(Subject::open(&path));
-    poison(&path, "ABORT");
-    let subject = Subject::open(&path);
+    let subject = Subject::poisoned(&path, "ABORT");
     subject.order(Order::GoOn);
     let refused = block_on(subject.store.append(vec![poisoned("p")]));
     assert!(matches!(refused, Err(StoreError::Unavailable { .. })));
@@ -230,12 +237,7 @@ fn the_first_of_an_epoch_may_fail_and_the_next_starts_it() {
     assert!(answers[0].is_err(), "{answers:?}");
     let appended = answers[1].as_ref().expect("it is appended")[0].position;
     assert_eq!(appended.seq, 2);
-    let page = block_on(
-        subject
-            .store
-            .read(&Selector::all(), After::Earliest, Limit::default()),
-    );
-    let page = page.expect("the store reads");
+    let page = subject.read(After::Earliest);
     assert_eq!(page.bounds.epoch, appended.epoch);
     assert_eq!(page.events[0].position.epoch, appended.epoch);
 }
@@ -244,9 +246,7 @@ fn the_first_of_an_epoch_may_fail_and_the_next_starts_it() {
 fn a_transaction_that_falls_takes_its_group_with_it_and_no_more() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("events.db");
-    drop(Subject::open(&path));
-    poison(&path, "ROLLBACK");
-    let subject = Subject::open(&path);
+    let subject = Subject::poisoned(&path, "ROLLBACK");
     let of_new_topic = || Append {
         topic: Topic::new("new").expect("valid"),
         ..event("of a new topic")
@@ -266,23 +266,12 @@ fn a_transaction_that_falls_takes_its_group_with_it_and_no_more() {
         );
     }
     assert_eq!(subject.all(), ["first"]);
-    subject.order(Order::GoOn);
-    let after = block_on(subject.store.append(vec![event("after")])).expect("it is appended");
-    assert_eq!(after[0].position.seq, 2);
+    assert_eq!(subject.append(event("after")).position.seq, 2);
     assert_eq!(subject.all(), ["first", "after"]);
     // Nothing of it is remembered: neither what the topics had become nor which there were.
-    subject.order(Order::GoOn);
-    block_on(subject.store.append(vec![of_new_topic()])).expect("it is appended");
-    let page = block_on(
-        subject
-            .store
-            .read(&Selector::all(), After::Earliest, Limit::default()),
-    );
-    let page = page.expect("the store reads");
-    let prevs: Vec<_> = page.events.iter().map(|event| event.prev).collect();
-    assert_eq!(prevs, [Some(0), Some(1), Some(0)]);
-    let topics = block_on(subject.store.topics(&Selector::all(), None, 10));
-    let topics = topics.expect("the store reads");
+    subject.append(of_new_topic());
+    assert_eq!(subject.prevs(), [0, 1, 0].map(Some));
+    let topics = subject.topics();
     let counts: Vec<_> = topics.iter().map(|it| (it.events, it.last)).collect();
     assert_eq!(counts, [(1, 3), (2, 2)]);
 }
@@ -300,9 +289,7 @@ fn a_writer_that_panics_fails_its_group_and_goes_on() {
         );
     }
     assert_eq!(subject.all(), ["first"], "readers go on");
-    subject.order(Order::GoOn);
-    let after = block_on(subject.store.append(vec![event("after")])).expect("it is appended");
-    assert_eq!(after[0].position.seq, 2);
+    assert_eq!(subject.append(event("after")).position.seq, 2);
     assert_eq!(subject.all(), ["first", "after"]);
     subject.order(Order::GoOn);
     block_on(subject.store.close()).expect("it closes");
