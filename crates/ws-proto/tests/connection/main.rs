@@ -3,12 +3,14 @@
 
 #![cfg(feature = "alloc")]
 
+mod close_frame;
 mod closing;
 mod decode;
 mod hostile;
 mod laws;
 mod limits;
 mod oracle;
+mod pair;
 mod sending;
 
 use std::time::Duration;
