@@ -33,6 +33,8 @@
 
 mod append;
 mod config;
+mod connect;
+mod known;
 mod message;
 mod reader;
 mod session;

@@ -8,23 +8,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use async_nats::{Auth, AuthError, Client, ConnectOptions, HeaderMap, Request, ServerAddr};
+use async_nats::{Client, HeaderMap, Request};
 use bytes::Bytes;
 use replay_store::{Epochs, StoreError};
 use serde_json::{Value, json};
 
 use crate::config::{NatsConfig, OpenError};
-use crate::message::{MAX_HEADERS, Stored, corrupt, following};
+use crate::connect::connect;
+use crate::known::Known;
+use crate::message::{MAX_HEADERS, Stored, following};
 use crate::stream::{Info, settings};
-use crate::subject::{Subjects, decode};
+use crate::subject::Subjects;
 
 /// No such stream; no such message; the message that was to come last did not.
 const STREAM_NOT_FOUND: u64 = 10_059;
 const NO_MESSAGE: u64 = 10_037;
 const WRONG_LAST: u64 = 10_071;
-
-/// Epochs remembered.
-const MAX_EPOCHS: usize = 1000;
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -44,16 +43,6 @@ pub(crate) struct Session {
     known: Mutex<Known>,
     /// The next append of this node begins an epoch first.
     epoch_due: tokio::sync::Mutex<bool>,
-}
-
-/// The epochs of the log, all that were born at or below `through`.
-#[derive(Clone, Debug)]
-pub(crate) struct Known {
-    pub(crate) epochs: Epochs,
-    pub(crate) through: u64,
-    /// The last message that tells them, and its time; 0 for none.
-    pub(crate) told_at: u64,
-    pub(crate) told_ms: u64,
 }
 
 /// How the server answered a publish.
@@ -385,110 +374,6 @@ impl Session {
             }
         }
     }
-}
-
-impl Known {
-    /// Takes what a message tells, unless a later one was heard.
-    pub(crate) fn learn(&mut self, told: &Stored) -> Result<(), StoreError> {
-        if told.seq <= self.told_at {
-            return Ok(());
-        }
-        let parse = || {
-            let lines = std::str::from_utf8(&told.data).ok()?.lines();
-            let births = lines.map(|line| {
-                let (epoch, birth) = line.split_once(' ')?;
-                let epoch = u64::from_str_radix(epoch, 16).ok()?;
-                let birth = match birth.parse().ok()? {
-                    0 => told.seq,
-                    birth => birth,
-                };
-                Some((replay_store::Epoch(epoch), birth))
-            });
-            Epochs::restore(births.collect::<Option<_>>()?)
-        };
-        self.epochs = parse().ok_or_else(|| corrupt("the epochs of the stream cannot be read"))?;
-        (self.told_at, self.told_ms) = (told.seq, told.time_ms);
-        self.through = self.through.max(told.seq);
-        Ok(())
-    }
-
-    /// One line an epoch: its name, and its birth; 0 is the seq of the message itself.
-    fn tell(&self, seed: Option<u64>) -> String {
-        let births = self.epochs.births();
-        let recent = births.len().saturating_sub(MAX_EPOCHS);
-        let mut lines: Vec<_> = births
-            .iter()
-            .skip(recent)
-            .map(|(epoch, birth)| format!("{epoch} {birth}"))
-            .collect();
-        lines.extend(seed.map(|seed| format!("{} 0", replay_store::Epoch(seed))));
-        lines.join("\n")
-    }
-
-    /// The epochs as they were when the log ended with `last`.
-    fn at(&self, last: u64) -> Epochs {
-        let births = self.epochs.births();
-        let born = births
-            .iter()
-            .copied()
-            .filter(|(_, birth)| *birth <= last.max(1));
-        Epochs::restore(born.collect()).unwrap_or_else(|| self.epochs.clone())
-    }
-}
-
-async fn connect(config: &NatsConfig, dead: &Arc<AtomicBool>) -> Result<Client, OpenError> {
-    let servers = config
-        .servers
-        .split(',')
-        .map(|it| it.trim().parse::<ServerAddr>());
-    let servers: Vec<_> =
-        servers
-            .collect::<Result<_, _>>()
-            .map_err(|error| OpenError::Address {
-                detail: error.to_string(),
-            })?;
-    let text = |part: Option<&str>| part.and_then(decode);
-    let user = text(servers.first().and_then(ServerAddr::username));
-    let password = text(servers.first().and_then(ServerAddr::password));
-    // The client would connect again by itself and send what still waits in it. It is let connect
-    // once, and gives up when it is refused its credentials the second time.
-    let spent = Arc::new(AtomicBool::new(false));
-    let once = Arc::clone(&spent);
-    let credentials = move |_nonce| {
-        let refused = once.load(Ordering::Acquire);
-        let (user, password) = (user.clone(), password.clone());
-        async move {
-            if refused {
-                return Err(AuthError::new("a lost connection is replaced, not mended"));
-            }
-            let mut auth = Auth::new();
-            (auth.username, auth.password) = (user, password);
-            Ok(auth)
-        }
-    };
-    let dies = Arc::clone(dead);
-    let client = ConnectOptions::with_auth_callback(credentials)
-        .name("tidegate")
-        .max_reconnects(servers.len())
-        .ignore_discovered_servers()
-        .connection_timeout(config.timeout)
-        .ping_interval(config.timeout)
-        .event_callback(move |event| {
-            if matches!(
-                event,
-                async_nats::Event::Disconnected | async_nats::Event::Closed
-            ) {
-                dies.store(true, Ordering::Release);
-            }
-            std::future::ready(())
-        })
-        .connect(&servers[..])
-        .await
-        .map_err(|error| OpenError::Connect {
-            detail: error.to_string(),
-        })?;
-    spent.store(true, Ordering::Release);
-    Ok(client)
 }
 
 fn error_code(answer: &Value) -> Option<u64> {
