@@ -2,6 +2,7 @@
 //!
 //! Time is virtual and nothing but the last module touches a socket.
 
+mod admin;
 mod compression;
 mod ends;
 mod heartbeat;
@@ -10,6 +11,7 @@ mod metrics;
 mod publish;
 mod purge;
 mod resume;
+mod samples;
 mod slow;
 mod sse;
 mod support;

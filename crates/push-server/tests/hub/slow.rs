@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use backpressure::{Lag, Policy};
+use backpressure::Policy;
 use futures::FutureExt as _;
 use http::Request;
 use push_server::PublishError;
@@ -15,13 +15,6 @@ use crate::support::*;
 const EVENTS: usize = 2_000;
 
 static DATA: &str = "0123456789012345678901234567890123456789012345678901234567890123";
-
-fn bound(events: u64) -> Lag {
-    Lag {
-        events,
-        bytes: u64::MAX,
-    }
-}
 
 async fn publish_all(hub: &push_server::Hub) {
     for n in 0..EVENTS {

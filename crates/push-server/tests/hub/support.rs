@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use backpressure::LogConfig;
+use backpressure::{Lag, LogConfig};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -58,6 +58,14 @@ pub(crate) fn tail(bytes: usize) -> LogConfig {
     let mut config = LogConfig::default();
     config.max_bytes(bytes);
     config
+}
+
+/// How far a subscriber may fall behind.
+pub(crate) fn bound(events: u64) -> Lag {
+    Lag {
+        events,
+        bytes: u64::MAX,
+    }
 }
 
 pub(crate) fn cursor(seq: u64) -> String {
@@ -206,6 +214,14 @@ impl Stream {
                 Got::Retry | Got::Comment(_) => {}
                 got => return got,
             }
+        }
+    }
+
+    /// The next block, whose data is JSON: its type, and that.
+    pub(crate) async fn next_json(&mut self) -> (String, Value) {
+        match self.next_block().await {
+            Got::Event { event, data, .. } => (event, serde_json::from_str(&data).unwrap()),
+            other => panic!("{other:?}"),
         }
     }
 
