@@ -24,21 +24,21 @@ pub(super) const ROWS: [Row; 13] = [
         what: "one message in flight, 64 B, 1,000 subscribers",
         options: "--connections 1000 --window 1 --seconds 2 --warm-up 50",
         groups: "floor ours rust nchan node",
-        rounds: [3, 2],
+        rounds: [9, 4],
     },
     Row {
         name: "h2",
         what: "one message in flight, 64 B, 1,000 subscribers; with HTTP/2, 100 streams on a connection",
         options: "--connections 1000 --window 1 --seconds 2 --warm-up 50",
         groups: "floor h2",
-        rounds: [2, 2],
+        rounds: [5, 5],
     },
     Row {
         name: "window-1k",
         what: "backlog (window 8), 64 B, 1,000 subscribers",
         options: "--connections 1000 --window 8 --seconds 2 --warm-up 50",
         groups: "floor ours rust nchan node",
-        rounds: [3, 1],
+        rounds: [3, 2],
     },
     Row {
         name: "window-10k",
@@ -52,7 +52,7 @@ pub(super) const ROWS: [Row; 13] = [
         what: "20 messages/s to 1,000 subscribers (20,000 deliveries/s), 64 B",
         options: "--connections 1000 --rate 20 --seconds 3 --warm-up 20",
         groups: "floor ours rust nchan node",
-        rounds: [2, 1],
+        rounds: [5, 2],
     },
     Row {
         name: "idle-5k",
@@ -108,7 +108,7 @@ pub(super) const ROWS: [Row; 13] = [
         what: "publishing to 1,000 topics with a subscriber each, 32 connections publish",
         options: "--connections 1000 --topics 1000 --publishers 32 --window 64 --seconds 2",
         groups: "floor ours rust nchan node",
-        rounds: [2, 1],
+        rounds: [5, 3],
     },
 ];
 

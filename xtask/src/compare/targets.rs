@@ -242,12 +242,10 @@ pub(super) fn targets(record: &Value, text: &mut String) {
             );
         };
     for target in &TARGETS {
-        let of = |hub| target.figure.median(record, target.row, hub);
+        let (figure, row, hub) = (target.figure, target.row, target.hub);
         let value = match target.against {
-            None => of(target.hub),
-            Some(other) => of(target.hub)
-                .zip(of(other))
-                .map(|(ours, other)| ours / other),
+            None => figure.median(record, row, hub),
+            Some(other) => figure.ratio(record, row, hub, other),
         };
         let more = target.figure.more_is_better;
         let met =
