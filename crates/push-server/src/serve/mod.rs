@@ -4,6 +4,7 @@ mod connection;
 mod head_timer;
 mod prefetch;
 mod raw;
+mod seats;
 mod shard;
 mod socket;
 mod streams;

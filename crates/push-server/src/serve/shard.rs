@@ -4,18 +4,16 @@
 //! A worker is one task with many of them. It is woken once for an event however many of its
 //! subscriptions wait for it, and wakes them itself.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use backpressure::{Shard, ShardHandle};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, yield_now};
 
-use super::prefetch::prefetch;
-use super::ticket::{Ticket, Woken};
+use super::seats::Seats;
+use super::ticket::Ticket;
 use crate::turn::Turn;
 
 /// Hands subscriptions to workers.
@@ -37,14 +35,6 @@ const TURN: usize = 32;
 pub(crate) trait Work: Future<Output = ()> + Send + Unpin {
     /// It has a place, and is polled there from now on.
     fn seat(&mut self, _ticket: &Arc<Ticket>) {}
-}
-
-/// A subscription in its place.
-struct Seat {
-    work: Box<dyn Work>,
-    ticket: Arc<Ticket>,
-    /// Made of the ticket.
-    waker: Waker,
 }
 
 impl Shards {
@@ -79,11 +69,7 @@ struct Worker {
     shard: Shard,
     /// `None` once nobody is left to send any.
     received: Option<mpsc::UnboundedReceiver<Box<dyn Work>>>,
-    seats: Vec<Option<Seat>>,
-    free: Vec<u32>,
-    woken: Arc<Woken>,
-    /// Whose turn is next.
-    due: VecDeque<u32>,
+    seats: Seats<Box<dyn Work>>,
     load: Arc<AtomicUsize>,
 }
 
@@ -92,10 +78,7 @@ impl Worker {
         Self {
             shard: Shard::new(),
             received: Some(received),
-            seats: Vec::new(),
-            free: Vec::new(),
-            woken: Arc::default(),
-            due: VecDeque::new(),
+            seats: Seats::default(),
             load,
         }
     }
@@ -109,77 +92,32 @@ impl Worker {
         }
     }
 
-    /// Gives work a place, and its first turn.
-    fn seat(&mut self, mut work: Box<dyn Work>) {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.seats.push(None);
-            // A connection takes a descriptor, of which there are fewer.
-            u32::try_from(self.seats.len() - 1).expect("fewer than 2^32 connections")
-        });
-        let ticket = Ticket::new(place, &self.woken);
-        work.seat(&ticket);
-        let waker = Waker::from(Arc::clone(&ticket));
-        self.seats[place as usize] = Some(Seat {
-            work,
-            ticket,
-            waker,
-        });
-        self.due.push_back(place);
-    }
-
     /// Whether there is more to do, once a turn is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         while let Some(received) = &mut self.received {
             match received.poll_recv(cx) {
-                Poll::Ready(Some(work)) => self.seat(work),
+                Poll::Ready(Some(mut work)) => self.seats.seat(|ticket| {
+                    work.seat(ticket);
+                    work
+                }),
                 Poll::Ready(None) => self.received = None,
                 Poll::Pending => break,
             }
         }
         while self.shard.poll_wake(cx).is_ready() {}
-        self.woken.take_into(&mut self.due, cx);
-        if !self.due.is_empty() {
-            self.serve_turn();
+        self.seats.collect(cx);
+        if self.seats.due() > 0 {
+            let _turn = Turn::begin();
+            let over = self.seats.serve(TURN);
+            self.load.fetch_sub(over, Ordering::Relaxed);
         }
-        if !self.due.is_empty() {
+        if self.seats.due() > 0 {
             return Poll::Ready(true);
         }
-        if self.received.is_none() && self.free.len() == self.seats.len() {
+        if self.received.is_none() && self.seats.is_empty() {
             return Poll::Ready(false);
         }
         Poll::Pending
-    }
-
-    fn serve_turn(&mut self) {
-        let _clock = Turn::begin();
-        for _ in 0..self.due.len().min(TURN) {
-            let Some(place) = self.due.pop_front() else {
-                return;
-            };
-            // A subscription takes so long that the memory of the next is there when it is needed.
-            if let Some(next) = self.due.get(1) {
-                prefetch(&self.seats[*next as usize]);
-            }
-            if let Some(next) = self.due.front()
-                && let Some(seat) = &self.seats[*next as usize]
-            {
-                prefetch(&*seat.ticket);
-                prefetch(&*seat.work);
-            }
-            self.serve(place);
-        }
-    }
-
-    fn serve(&mut self, place: u32) {
-        let at = &mut self.seats[place as usize];
-        let Some(seat) = at else { return };
-        seat.ticket.begin();
-        let mut cx = Context::from_waker(&seat.waker);
-        if Pin::new(&mut *seat.work).poll(&mut cx).is_ready() {
-            *at = None;
-            self.free.push(place);
-            self.load.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }
 
@@ -187,6 +125,7 @@ impl Worker {
 mod tests {
     use std::future::poll_fn;
     use std::sync::Mutex;
+    use std::task::Waker;
 
     use futures::future::BoxFuture;
 
@@ -227,38 +166,6 @@ mod tests {
         assert_eq!(poll(&mut worker), Poll::Ready(true));
         let expected: Vec<_> = (TURN..TURN + 8).chain(0..TURN - 8).collect();
         assert_eq!(*served.lock().unwrap(), expected);
-    }
-
-    #[test]
-    fn a_place_is_taken_again_and_an_old_waker_wakes_who_has_it_for_nothing() {
-        let (work, mut worker) = worker();
-        let (first, mut wakers) = (Arc::new(Mutex::new(None)), Vec::new());
-        let kept = Arc::clone(&first);
-        let ends = session(poll_fn(move |cx| {
-            *kept.lock().unwrap() = Some(cx.waker().clone());
-            Poll::Ready(())
-        }));
-        assert!(work.send(ends).is_ok());
-        assert_eq!(poll(&mut worker), Poll::Pending);
-        assert_eq!((worker.seats.len(), worker.free.len()), (1, 1));
-        wakers.extend(first.lock().unwrap().take());
-        let polls = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&polls);
-        let waits = session(poll_fn(move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            Poll::Pending
-        }));
-        assert!(work.send(waits).is_ok());
-        assert_eq!(poll(&mut worker), Poll::Pending);
-        assert_eq!((worker.seats.len(), worker.free.len()), (1, 0));
-        for _ in 0..2 {
-            wakers.iter().for_each(Waker::wake_by_ref);
-            assert_eq!(poll(&mut worker), Poll::Pending);
-        }
-        // Nobody clears the old waker, so it wakes nobody twice.
-        assert_eq!(polls.load(Ordering::Relaxed), 2);
-        drop(work);
-        assert_eq!(poll(&mut worker), Poll::Pending, "one is left");
     }
 
     #[tokio::test]

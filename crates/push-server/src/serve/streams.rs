@@ -5,14 +5,15 @@
 //! event wakes the connection's task once; all streams hand over what they have, and the connection
 //! writes it together.
 
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use backpressure::{Shard, ShardHandle};
 use futures::future::BoxFuture;
-use futures::stream::{FuturesUnordered, Stream as _};
 use hyper::rt::Executor;
+
+use super::seats::Seats;
+use crate::turn::Turn;
 
 /// What a connection gives to hyper: where futures wait until the connection has been polled.
 #[derive(Clone, Default)]
@@ -35,7 +36,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Begun {
 pub(super) struct Streams {
     begun: Begun,
     shard: Shard,
-    running: FuturesUnordered<BoxFuture<'static, ()>>,
+    running: Seats<BoxFuture<'static, ()>>,
 }
 
 impl Streams {
@@ -48,7 +49,8 @@ impl Streams {
         self.shard.handle()
     }
 
-    /// Polls whichever streams can get on, and then the `connection`, until that has begun no more.
+    /// Polls the streams that can get on, each once, and then the `connection`, which writes what they
+    /// have to say, until that has begun no more streams.
     pub(super) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -56,13 +58,51 @@ impl Streams {
     ) -> Poll<T> {
         while self.shard.poll_wake(cx).is_ready() {}
         loop {
-            while Pin::new(&mut self.running).poll_next(cx) == Poll::Ready(Some(())) {}
+            self.running.collect(cx);
+            let turn = Turn::begin();
+            self.running.serve(self.running.due());
+            drop(turn);
             let polled = connection(cx);
             let begun = std::mem::take(&mut *self.begun.lock());
             if polled.is_ready() || begun.is_empty() {
                 return polled;
             }
-            self.running.extend(begun);
+            for stream in begun {
+                self.running.seat(|_| stream);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn all_streams_have_their_turn_before_the_connection_also_those_that_wake_themselves() {
+        let mut streams = Streams::default();
+        let polls = Arc::new(AtomicU32::new(0));
+        for _ in 0..10 {
+            let polls = Arc::clone(&polls);
+            streams.executor().execute(poll_fn(move |cx| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                // As HTTP/2 does when there is room for what was written.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }));
+        }
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let polled = streams.poll(&mut Context::from_waker(Waker::noop()), |_| {
+                seen.push(polls.load(Ordering::Relaxed));
+                Poll::<()>::Pending
+            });
+            assert_eq!(polled, Poll::Pending);
+        }
+        assert_eq!(seen, [0, 10, 20]);
     }
 }
