@@ -101,7 +101,7 @@ impl RedisServer {
 
 fn try_command(port: u16, line: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     // The server closes the connection after QUIT, which ends the answer.
     stream.write_all(format!("{line}\r\nQUIT\r\n").as_bytes())?;
     let mut answer = String::new();

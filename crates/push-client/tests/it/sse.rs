@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::hub::{Exchange, Hub, STREAM_HEAD};
-use crate::{block, check, event, event_line, events_until, next_line, options, play};
+use crate::{PATIENCE, block, check, event, event_line, events_until, next_line, options, play};
 
 fn last_event_id(exchange: &Exchange) -> Option<&str> {
     exchange.request.header("last-event-id")
@@ -320,7 +320,7 @@ async fn an_event_out_of_order_is_reported_and_the_stream_resumed_before_it() {
             let mut first = hub.accept().await;
             first.open_stream().await;
             first.write(block(2) + &block(bad) + &block(3)).await;
-            assert!(first.is_closed_within(Duration::from_secs(5)).await);
+            assert!(first.is_closed_within(PATIENCE).await);
             let mut second = hub.accept().await;
             assert_eq!(last_event_id(&second), Some("aa-2"));
             second.open_stream().await;

@@ -255,8 +255,10 @@ async fn a_hub_that_drains_lets_its_clients_go_one_by_one_and_begins_no_new_stre
         let leaving: Vec<_> = leaving.collect();
         let address = served.address;
         let stopping = tokio::spawn(served.stop());
-        sleep(Duration::from_millis(50)).await;
-        assert!(hub.is_draining());
+        while !hub.is_draining() {
+            assert!(start.elapsed() < PATIENCE, "it does not drain");
+            sleep(Duration::from_millis(5)).await;
+        }
         let mut late = Client::connect(address).await;
         late.write(GET).await;
         let (rest, _) = late.rest().await;
@@ -271,7 +273,7 @@ async fn a_hub_that_drains_lets_its_clients_go_one_by_one_and_begins_no_new_stre
         }
         times.sort();
         assert!(times[0] < window / 2 && times[29] > window / 2, "{times:?}");
-        assert!(times[29] < window + Duration::from_secs(1), "{times:?}");
+        assert!(times[29] < window * 5, "{times:?}");
         stopping.await.unwrap();
     }
 }
@@ -284,7 +286,8 @@ async fn a_connection_that_asked_for_nothing_does_not_hold_up_the_end() {
         sleep(Duration::from_millis(100)).await;
         let start = Instant::now();
         served.stop().await;
-        assert!(start.elapsed() < Duration::from_secs(2), "{beginning:?}");
+        // Connections that are held up are cut after 5 s.
+        assert!(start.elapsed() < Duration::from_secs(4), "{beginning:?}");
         drop(idle);
     }
 }

@@ -20,7 +20,7 @@ async fn a_time_out_leaves_the_outcome_open_and_the_retry_is_a_duplicate() {
     let proxy = Proxy::start(server.port()).await;
     let store = connect(RedisConfig {
         url: proxy.url(),
-        timeout: Duration::from_secs(2),
+        timeout: Duration::from_secs(5),
         ..config(&server)
     })
     .await;
