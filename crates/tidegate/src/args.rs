@@ -546,30 +546,26 @@ mod tests {
 
     #[test]
     fn dev_listens_on_loopback_only() {
-        check(&["dev", "--listen", "127.0.0.1:0"], Ok(()));
-        check(&["dev", "--listen", "127.9.9.9:80"], Ok(()));
-        check(&["dev", "--listen", "[::1]:8080"], Ok(()));
-        check(&["dev", "--listen", "localhost:8080"], Ok(()));
-        check(
-            &["dev", "--listen", "0.0.0.0:8080"],
-            Err(ErrorKind::ValueValidation),
-        );
-        check(
-            &["dev", "--listen", "[::]:8080"],
-            Err(ErrorKind::ValueValidation),
-        );
-        check(
-            &["dev", "--listen", "192.0.2.1:8080"],
-            Err(ErrorKind::ValueValidation),
-        );
-        check(
-            &["dev", "--listen", "localhost"],
-            Err(ErrorKind::ValueValidation),
-        );
-        check(
-            &["dev", "--listen", "8080"],
-            Err(ErrorKind::ValueValidation),
-        );
+        for address in [
+            "127.0.0.1:0",
+            "127.9.9.9:80",
+            "[::1]:8080",
+            "localhost:8080",
+        ] {
+            check(&["dev", "--listen", address], Ok(()));
+        }
+        for address in [
+            "0.0.0.0:8080",
+            "[::]:8080",
+            "192.0.2.1:8080",
+            "localhost",
+            "8080",
+        ] {
+            check(
+                &["dev", "--listen", address],
+                Err(ErrorKind::ValueValidation),
+            );
+        }
     }
 
     #[test]
@@ -627,16 +623,12 @@ mod tests {
 
     #[test]
     fn the_store_is_memory_or_a_path() {
-        check(&["dev", "--store", "memory"], Ok(()));
-        check(&["dev", "--store", "sqlite:events.db"], Ok(()));
-        check(
-            &["dev", "--store", "sqlite:"],
-            Err(ErrorKind::ValueValidation),
-        );
-        check(
-            &["dev", "--store", "events.db"],
-            Err(ErrorKind::ValueValidation),
-        );
+        for store in ["memory", "sqlite:events.db"] {
+            check(&["dev", "--store", store], Ok(()));
+        }
+        for store in ["sqlite:", "events.db"] {
+            check(&["dev", "--store", store], Err(ErrorKind::ValueValidation));
+        }
     }
 
     #[test]
