@@ -1,12 +1,18 @@
 //! HTTP/2 (RFC 9113) as far as a client needs it that subscribes: frames in and out, heads by HPACK.
 
+mod frame;
+mod request;
+
 use std::fmt;
 use std::ops::Range;
 
-use loona_hpack::encoder::encode_integer;
-use loona_hpack::{Decoder, Encoder};
+use loona_hpack::Decoder;
 
 use super::head::Head;
+use frame::{ACK, END_HEADERS, END_STREAM, PADDED, PRIORITY, code, kind, write_frame};
+
+pub(crate) use frame::{write_data, write_taken};
+pub(crate) use request::Request;
 
 /// What a client says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -21,23 +27,6 @@ const CONNECTION_TAKEN: u32 = 1 << 24;
 
 /// The longest payload that is gathered: of every frame but DATA, whose bytes are passed on.
 const LONGEST: usize = 64 * 1024;
-
-mod kind {
-    pub(super) const DATA: u8 = 0;
-    pub(super) const HEADERS: u8 = 1;
-    pub(super) const RST_STREAM: u8 = 3;
-    pub(super) const SETTINGS: u8 = 4;
-    pub(super) const PING: u8 = 6;
-    pub(super) const GOAWAY: u8 = 7;
-    pub(super) const WINDOW_UPDATE: u8 = 8;
-    pub(super) const CONTINUATION: u8 = 9;
-}
-
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
-const PRIORITY: u8 = 0x20;
 
 /// The reading side of a connection.
 pub(crate) struct Http2 {
@@ -58,13 +47,6 @@ pub(crate) struct Http2 {
     taken: u32,
     /// What is asked once the server's settings are there.
     requests: Vec<Request>,
-}
-
-/// The fields of a request, and what the stream says after it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Request {
-    pub(crate) fields: Vec<(String, String)>,
-    pub(crate) first: Vec<u8>,
 }
 
 /// Something for the subscribers.
@@ -287,57 +269,6 @@ impl Http2 {
         }
         Ok(Some(Piece::Head { stream, head, last }))
     }
-
-    /// The server's settings are there: asks everything, if they allow it.
-    fn ask(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
-        let requests = std::mem::take(&mut self.requests);
-        let setting = |wanted: u16| {
-            let entries = self.payload.as_chunks::<6>().0.iter();
-            let mut entries = entries.map(|[a, b, c, d, e, f]| {
-                let name = u16::from_be_bytes([*a, *b]);
-                (name, u32::from_be_bytes([*c, *d, *e, *f]))
-            });
-            entries.rfind(|(name, _)| *name == wanted)
-        };
-        if let Some((_, most)) = setting(3)
-            && requests.len() > most as usize
-        {
-            return Err(format!(
-                "the server allows {most} streams a connection; ask for fewer with --streams"
-            ));
-        }
-        let connects = |(name, _): &(String, String)| name == ":protocol";
-        let websocket = requests
-            .iter()
-            .any(|asked| asked.fields.iter().any(connects));
-        if websocket && setting(8).is_none_or(|(_, value)| value == 0) {
-            return Err(
-                "the server does not offer WebSocket over HTTP/2 (RFC 8441); Tidegate does with \
-                 --ws-over-h2"
-                    .to_owned(),
-            );
-        }
-        let mut hpack = Encoder::new();
-        let mut resized = Vec::new();
-        if let Some((_, size @ 0..4096)) = setting(1) {
-            hpack.set_max_table_size(size as usize);
-            resized = encode_integer(size as usize, 5);
-            resized[0] |= 0x20;
-        }
-        for (number, request) in requests.iter().enumerate() {
-            let fields = request.fields.iter();
-            let fields = fields.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-            let mut block = std::mem::take(&mut resized);
-            block.extend(hpack.encode(fields));
-            let ends = if websocket { 0 } else { END_STREAM };
-            let stream = stream(number);
-            write_frame(out, kind::HEADERS, END_HEADERS | ends, stream, &block);
-            if !request.first.is_empty() {
-                write_data(out, stream, &request.first);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Debug for Http2 {
@@ -359,53 +290,10 @@ pub(crate) fn number(stream: u32) -> Option<usize> {
     (stream % 2 == 1).then_some(stream as usize / 2)
 }
 
-pub(crate) fn write_data(out: &mut Vec<u8>, stream: u32, bytes: &[u8]) {
-    write_frame(out, kind::DATA, 0, stream, bytes);
-}
-
-/// Tells the server that a stream took so many bytes.
-pub(crate) fn write_taken(out: &mut Vec<u8>, stream: u32, taken: u32) {
-    write_frame(out, kind::WINDOW_UPDATE, 0, stream, &taken.to_be_bytes());
-}
-
-/// A frame; its payload is short enough for every receiver, 16 KiB.
-fn write_frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    let [_, a, b, c] = (payload.len() as u32).to_be_bytes();
-    out.extend_from_slice(&[a, b, c, kind, flags]);
-    out.extend_from_slice(&stream.to_be_bytes());
-    out.extend_from_slice(payload);
-}
-
-/// The error code at the front of a payload, with its name (RFC 9113 section 7).
-fn code(payload: &[u8]) -> String {
-    const NAMES: [&str; 14] = [
-        "NO_ERROR",
-        "PROTOCOL_ERROR",
-        "INTERNAL_ERROR",
-        "FLOW_CONTROL_ERROR",
-        "SETTINGS_TIMEOUT",
-        "STREAM_CLOSED",
-        "FRAME_SIZE_ERROR",
-        "REFUSED_STREAM",
-        "CANCEL",
-        "COMPRESSION_ERROR",
-        "CONNECT_ERROR",
-        "ENHANCE_YOUR_CALM",
-        "INADEQUATE_SECURITY",
-        "HTTP_1_1_REQUIRED",
-    ];
-    let Some(code) = payload.first_chunk() else {
-        return "without a reason".to_owned();
-    };
-    let code = u32::from_be_bytes(*code);
-    match NAMES.get(code as usize) {
-        Some(name) => (*name).to_owned(),
-        None => format!("error {code}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use loona_hpack::Encoder;
+
     use super::*;
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
