@@ -6,6 +6,7 @@
 mod check;
 mod connection;
 mod crowd;
+mod figures;
 mod framing;
 mod head;
 mod http2;
