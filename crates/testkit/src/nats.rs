@@ -23,7 +23,8 @@ impl NatsServer {
     /// `nats-server` is not installed or does not start.
     #[must_use]
     pub fn start() -> Self {
-        Self::with_settings("jetstream { store_dir: \"FOLDER\" }")
+        // By default it takes a share of what room there is on the disk.
+        Self::with_settings("jetstream { store_dir: \"FOLDER\", max_file_store: 16GB }")
     }
 
     /// Starts a server with these settings in its configuration file, where `FOLDER` stands for

@@ -21,7 +21,7 @@ impl Server {
 
     pub(crate) fn with_password(user: &str, password: &str) -> Self {
         Self(NatsServer::with_settings(&format!(
-            "jetstream {{ store_dir: \"FOLDER\" }}\n\
+            "jetstream {{ store_dir: \"FOLDER\", max_file_store: 16GB }}\n\
              authorization {{ user: \"{user}\", password: \"{password}\" }}"
         )))
     }
