@@ -386,10 +386,10 @@ impl Hub {
         self.inner.closed.subscribe()
     }
 
-    /// Counts one WebSocket session until the answer is dropped.
-    pub(crate) fn session(&self) -> SessionGuard {
-        self.inner.sessions.send_modify(|running| *running += 1);
-        SessionGuard(self.clone())
+    /// There is one more connection, or one less, that [`ended`](Self::ended) waits for.
+    pub(crate) fn count_session(&self, change: isize) {
+        let sessions = &self.inner.sessions;
+        sessions.send_modify(|running| *running = running.wrapping_add_signed(change));
     }
 
     /// The configuration that the hub was started with.
@@ -448,13 +448,4 @@ pub enum PublishError {
     /// Subscribers of the topic were too far behind until the deadline; see [`HubConfig::block`].
     #[error("subscribers of the topic are too far behind")]
     Behind,
-}
-
-/// One running WebSocket session.
-pub(crate) struct SessionGuard(Hub);
-
-impl Drop for SessionGuard {
-    fn drop(&mut self) {
-        self.0.inner.sessions.send_modify(|running| *running -= 1);
-    }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Link {
     via: Via,
     peer: Option<Peer>,
     begun: bool,
+    /// The hub waits for it to end, since nobody else does.
+    held: bool,
     reason: Option<Closed>,
 }
 
@@ -48,8 +50,13 @@ impl Link {
             via,
             peer,
             begun: false,
+            held: false,
             reason: None,
         }
+    }
+
+    pub(crate) const fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Names this connection in the log.
@@ -58,8 +65,16 @@ impl Link {
     }
 
     /// An event stream got a socket of its own, before it began.
-    pub(crate) const fn on_own_socket(&mut self) {
+    pub(crate) fn on_own_socket(&mut self) {
         self.via = Via::Socket;
+        self.hold();
+    }
+
+    /// It is on a task that nobody else waits for.
+    pub(crate) fn hold(&mut self) {
+        if !std::mem::replace(&mut self.held, true) {
+            self.hub.count_session(1);
+        }
     }
 
     /// The first bytes go out, unless they did before; then this answers `false`.
@@ -109,6 +124,9 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
+        if self.held {
+            self.hub.count_session(-1);
+        }
         if !self.begun {
             return;
         }

@@ -1,3 +1,5 @@
+//! The order in which a tail is reset.
+
 use std::sync::OnceLock;
 use std::task::{Context, Wake};
 

@@ -80,13 +80,13 @@ pub(super) async fn plain(stream: TcpStream, context: Context) {
     if h2 {
         return http2(stream, context).await;
     }
-    let (hub, shards) = (context.hub.clone(), context.shards.clone());
+    let shards = context.shards.clone();
     if let Some((io, behind, response)) = http1(stream, context, shards.is_some()).await
         && let (head, body) = response.into_parts()
         && let (Some(shards), Ok(body)) = (shards, body.into_events())
     {
         let io = Socket::new(io);
-        let mut stream = RawStream::new(io, &head, *body, behind, hub.session());
+        let mut stream = RawStream::new(io, &head, *body, behind);
         shards.take(|shard| {
             stream.set_shard(shard);
             stream

@@ -18,7 +18,6 @@ use tokio::time::{Sleep, sleep};
 use super::shard::Work;
 use super::socket::Socket;
 use super::ticket::Ticket;
-use crate::hub::SessionGuard;
 use crate::sse::EventBody;
 use crate::turn;
 
@@ -40,24 +39,16 @@ pub(crate) struct RawStream {
     discarded: usize,
     /// Everything was written; the client closes, or this is over.
     lingering: Option<Pin<Box<Sleep>>>,
-    _session: SessionGuard,
 }
 
 impl RawStream {
-    pub(crate) fn new(
-        io: Socket,
-        head: &Parts,
-        body: EventBody,
-        discarded: usize,
-        session: SessionGuard,
-    ) -> Self {
+    pub(crate) fn new(io: Socket, head: &Parts, body: EventBody, discarded: usize) -> Self {
         Self {
             io,
             body,
             pending: write_head(head).into(),
             discarded,
             lingering: None,
-            _session: session,
         }
     }
 

@@ -60,6 +60,11 @@ impl<F: Future<Output = ()> + Unpin + Deref> Seats<F> {
         self.woken.take_into(&mut self.due, cx);
     }
 
+    /// Whether somebody was woken since.
+    pub(super) fn is_woken(&self) -> bool {
+        self.woken.is_any()
+    }
+
     /// How many are due.
     pub(super) fn due(&self) -> usize {
         self.due.len()

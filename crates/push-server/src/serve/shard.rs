@@ -111,7 +111,7 @@ impl Worker {
             let over = self.seats.serve(TURN);
             self.load.fetch_sub(over, Ordering::Relaxed);
         }
-        if self.seats.due() > 0 {
+        if self.seats.due() > 0 || self.seats.is_woken() {
             return Poll::Ready(true);
         }
         if self.received.is_none() && self.seats.is_empty() {

@@ -18,6 +18,10 @@ impl Woken {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn is_any(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
     /// Takes the places out. Whoever is woken from here on wakes the worker.
     pub(super) fn take_into(&self, due: &mut impl Extend<u32>, cx: &Context<'_>) {
         self.worker.register(cx.waker());

@@ -73,13 +73,9 @@ pub(crate) fn upgrade<B>(hub: &Hub, mut request: Request<B>) -> Result<Response<
             .insert(SEC_WEBSOCKET_EXTENSIONS, value);
         Some(agreed)
     });
-    let link = Link::of_request(hub, Transport::WebSocket, &request);
-    let session = Setup {
-        hub: hub.clone(),
-        link,
-        deflate,
-        guard: Some(hub.session()),
-    };
+    let mut link = Link::of_request(hub, Transport::WebSocket, &request);
+    link.hold();
+    let session = Setup { link, deflate };
     let upgraded = hyper::upgrade::on(&mut request);
     let shards = request.extensions().get::<Shards>().cloned();
     // The upgrade has a task of its own for as long as it takes, and nothing of it is kept.

@@ -23,7 +23,7 @@ use ws_proto::handshake::{DeflateParams, DeflateSide};
 use ws_proto::{Assembler, CloseCode, Connection, Eof, Event, Inflater, Message, Server};
 
 use crate::form::frame;
-use crate::hub::{Hub, SessionGuard};
+use crate::hub::Hub;
 use crate::link::Link;
 use crate::metrics::{Closed, Transport, Via};
 use crate::serve::{Socket, Ticket, Work};
@@ -66,38 +66,27 @@ where
         Via::Other,
         None,
     );
-    let setup = Setup {
-        hub,
-        link,
-        deflate,
-        guard: None,
-    };
+    let setup = Setup { link, deflate };
     setup.over(io, None).await;
 }
 
 /// What a session is made of, once its handshake is over.
 pub(super) struct Setup {
-    pub(super) hub: Hub,
     pub(super) link: Link,
     /// What was agreed on about compression.
     pub(super) deflate: Option<DeflateParams>,
-    /// Counts the session, if it is on a task that nobody else waits for.
-    pub(super) guard: Option<SessionGuard>,
 }
 
 impl Setup {
     /// The session, on the worker of a shard if there is one. `io` begins right behind the handshake.
     pub(super) fn over<IO>(self, io: IO, shard: Option<ShardHandle>) -> Session<IO> {
-        let Self {
-            hub,
-            mut link,
-            deflate,
-            guard,
-        } = self;
+        let Self { mut link, deflate } = self;
         link.begin();
         let started = Instant::now();
+        let hub = link.hub();
         let interval = hub.config().heartbeat;
         let limit = hub.config().max_message_bytes;
+        let heartbeat = hub.heartbeat(Some(interval * 2));
         let mut config = ws_proto::Config::default();
         config
             .max_frame(limit)
@@ -112,7 +101,7 @@ impl Setup {
             connection: Connection::server(config),
             assembler,
             deflate: deflate.map(|agreed| agreed.server),
-            heartbeat: hub.heartbeat(Some(interval * 2)),
+            heartbeat,
             started,
             subscriber: None,
             publishes: None,
@@ -126,9 +115,7 @@ impl Setup {
             closing: None,
             timer: None,
             shard,
-            hub,
             link,
-            _guard: guard,
         }
     }
 }
@@ -139,7 +126,6 @@ impl Setup {
 /// it may wait for, as long as a connection is idle.
 pub(crate) struct Session<IO> {
     io: IO,
-    hub: Hub,
     link: Link,
     connection: Connection<Server>,
     assembler: Assembler,
@@ -171,7 +157,6 @@ pub(crate) struct Session<IO> {
     timer: Option<Pin<Box<Sleep>>>,
     /// What wakes the subscription.
     shard: Option<ShardHandle>,
-    _guard: Option<SessionGuard>,
 }
 
 /// How far a session is.
@@ -331,7 +316,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         if told || self.connection.is_closing() {
             self.closing = None;
         } else {
-            let hub = &self.hub;
+            let hub = self.link.hub();
             let closing = self.closing.get_or_insert_with(|| closes(hub));
             if closing.as_mut().poll(cx).is_ready() {
                 self.closing = None;
@@ -358,7 +343,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             if self.stage == Stage::Open {
                 self.enter(Stage::Blocked);
             }
-            let patience = self.hub.config().heartbeat * 2;
+            let patience = self.link.hub().config().heartbeat * 2;
             ready!(self.poll_until(cx, self.since + patience));
             written = Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -499,7 +484,7 @@ impl<IO> Session<IO> {
             return;
         }
         self.link.end(self.link.reason_of_end());
-        let retry_ms = self.hub.retry_ms();
+        let retry_ms = self.link.hub().retry_ms();
         frame(&ServerMessage::Drain { retry_ms }, &mut self.out);
         self.close(CloseCode::SERVICE_RESTART, &retry_ms.to_string());
     }
@@ -540,8 +525,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idle_session_takes_784_bytes_with_its_socket_and_its_subscription() {
+    fn an_idle_session_takes_768_bytes_with_its_socket_and_its_subscription() {
         let bytes = size_of::<Session<Socket>>();
-        assert!(bytes <= 784, "{bytes}");
+        assert!(bytes <= 768, "{bytes}");
     }
 }

@@ -1,7 +1,9 @@
 //! Clients that catch up at the same time.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::available_parallelism;
 
 use push_server::Hub;
 use replay_store::{Append, Topic};
@@ -11,7 +13,8 @@ use tokio::time::timeout;
 
 use crate::support::*;
 
-const CLIENTS: usize = 40;
+/// For each core there is a worker. These are more than one of them serves in a row.
+const CLIENTS_A_WORKER: usize = 40;
 
 const EVENTS: usize = 3_000;
 
@@ -67,9 +70,11 @@ async fn read(mut client: Client, received: Arc<[AtomicUsize]>, n: usize) {
 async fn when_the_first_is_done(transport: Transport) -> Vec<usize> {
     let served = Served::start(config(), true).await;
     publish(&served.hub).await;
-    let received: Arc<[_]> = (0..CLIENTS).map(|_| AtomicUsize::new(0)).collect();
+    let workers = available_parallelism().map_or(1, NonZeroUsize::get);
+    let count = CLIENTS_A_WORKER * workers;
+    let received: Arc<[_]> = (0..count).map(|_| AtomicUsize::new(0)).collect();
     let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
+    for _ in 0..count {
         clients.push(subscribe(&served, transport).await);
     }
     let mut reading = JoinSet::new();

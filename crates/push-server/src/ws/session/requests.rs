@@ -35,13 +35,14 @@ impl<IO> Session<IO> {
                 }
                 let result = select(&topics).and_then(|selector| {
                     let policy = match policy {
-                        Some(name) => parse_policy(&self.hub, &name)?,
-                        None => self.hub.config().policy,
+                        Some(name) => parse_policy(self.link.hub(), &name)?,
+                        None => self.link.hub().config().policy,
                     };
                     let after = after.map_or(After::Latest, |id| After::parse(id.as_bytes()));
                     let form = Form::WebSocket;
                     let mut subscriber = self
-                        .hub
+                        .link
+                        .hub()
                         .subscribe_for(&self.link, selector, form, policy, after);
                     if let Some(shard) = &self.shard {
                         subscriber.set_shard(shard.clone());
@@ -113,7 +114,7 @@ impl<IO> Session<IO> {
             Ok(append) => append,
             Err(problem) => return self.problem(reference.as_deref(), &problem),
         };
-        let hub = self.hub.clone();
+        let hub = self.link.hub().clone();
         let publishes = self.publishes.get_or_insert_default();
         publishes.push_back(Box::pin(async move {
             let reference = reference.as_deref().map(Into::into);
@@ -139,7 +140,7 @@ impl<IO> Session<IO> {
     }
 
     fn problem(&mut self, reference: Option<&str>, problem: &Problem) {
-        self.hub.registry().refused(problem);
+        self.link.hub().registry().refused(problem);
         self.error(reference, problem.code(), &problem.to_string());
     }
 
