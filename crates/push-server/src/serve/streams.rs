@@ -31,6 +31,10 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Begun {
     }
 }
 
+/// So many streams have what they say written at once. What is written at once the connection has room for
+/// ever after: with all of 100 streams, each took 560 bytes more.
+const TURN: usize = 32;
+
 /// Polls the streams of a connection.
 #[derive(Default)]
 pub(super) struct Streams {
@@ -49,22 +53,22 @@ impl Streams {
         self.shard.handle()
     }
 
-    /// Polls the streams that can get on, each once, and then the `connection`, which writes what they
-    /// have to say, until that has begun no more streams.
+    /// Polls the streams that can get on, each once, and the `connection` after every [`TURN`] of them: it
+    /// writes what they have to say. Ends when it has begun no more streams.
     pub(super) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
         mut connection: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         while self.shard.poll_wake(cx).is_ready() {}
+        self.running.collect(cx);
         loop {
-            self.running.collect(cx);
             let turn = Turn::begin();
-            self.running.serve(self.running.due());
+            self.running.serve(TURN);
             drop(turn);
             let polled = connection(cx);
             let begun = std::mem::take(&mut *self.begun.lock());
-            if polled.is_ready() || begun.is_empty() {
+            if polled.is_ready() || (begun.is_empty() && self.running.due() == 0) {
                 return polled;
             }
             for stream in begun {
@@ -83,10 +87,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_streams_have_their_turn_before_the_connection_also_those_that_wake_themselves() {
+    fn streams_have_their_turns_together_also_those_that_wake_themselves() {
         let mut streams = Streams::default();
         let polls = Arc::new(AtomicU32::new(0));
-        for _ in 0..10 {
+        for _ in 0..40 {
             let polls = Arc::clone(&polls);
             streams.executor().execute(poll_fn(move |cx| {
                 polls.fetch_add(1, Ordering::Relaxed);
@@ -103,6 +107,6 @@ mod tests {
             });
             assert_eq!(polled, Poll::Pending);
         }
-        assert_eq!(seen, [0, 10, 20]);
+        assert_eq!(seen, [0, 32, 40, 72, 80]);
     }
 }
