@@ -4,6 +4,10 @@
 //! appended to first, then the watermark moves, then readers are woken: whoever reads the
 //! watermark and then finds its readers empty has seen everything up to it.
 
+mod forms;
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::mem::replace;
@@ -11,12 +15,13 @@ use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backpressure::{Budget, Log, LogConfig, Policy, Reader, Readers, ShardHandle, encode_keyed};
+use backpressure::{Budget, Log, LogConfig, Readers};
 use replay_store::feed::{Attachment, Tail};
 use replay_store::{Event, Position, Selector, Topic};
 
+use self::forms::{Encoded, Forms};
+pub(crate) use self::forms::{Encoding, Seat};
 use crate::config::HubConfig;
-use crate::form::Form;
 use crate::patterns::Patterns;
 
 /// The [`Tail`] of a hub. Clones share the same logs.
@@ -99,129 +104,6 @@ struct State {
     sweep_at: usize,
 }
 
-/// How the events of a log are encoded.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Encoding {
-    form: Form,
-    /// Each with its key before it, for subscribers that conflate.
-    keyed: bool,
-}
-
-impl Encoding {
-    const COUNT: usize = 2 * Form::ALL.len();
-
-    pub(crate) fn new(form: Form, policy: &Policy) -> Self {
-        let keyed = matches!(policy, Policy::Conflate { .. });
-        Self { form, keyed }
-    }
-
-    const fn index(self) -> usize {
-        self.form as usize * 2 + self.keyed as usize
-    }
-
-    fn all() -> impl Iterator<Item = Self> {
-        let both = |form| [false, true].map(|keyed| Self { form, keyed });
-        Form::ALL.into_iter().flat_map(both)
-    }
-}
-
-/// Where a subscription attaches.
-#[derive(Clone, Debug)]
-pub(crate) struct Seat {
-    pub(crate) encoding: Encoding,
-    /// The worker that wakes its readers, if one does.
-    pub(crate) shard: Option<ShardHandle>,
-}
-
-/// The logs of one pattern, in each encoding that has a subscriber; one of them as a rule.
-#[derive(Debug, Default)]
-struct Forms {
-    log: Option<Log>,
-    /// How the events of `log` are encoded, if there is one or was.
-    encoding: Option<Encoding>,
-    /// The logs in other encodings. In a box, since few topics have any.
-    others: Option<Box<[Option<Log>; Encoding::COUNT]>>,
-    /// Whether one of several events that are being appended went to these logs.
-    dirty: bool,
-    /// The end of the topic that these are the logs of, if that was its last event.
-    end: Option<NonZeroU64>,
-}
-
-impl Forms {
-    /// A reader of the log of one encoding, which begins at `seq` if it is new.
-    fn subscribe(&mut self, seat: &Seat, shared: &Shared, seq: u64) -> Reader {
-        let log = self
-            .place(seat.encoding)
-            .get_or_insert_with(|| Log::with_budget(shared.config, seq, &shared.budget));
-        let mut reader = match &seat.shard {
-            Some(shard) => log.subscribe_with(shard),
-            None => log.subscribe(),
-        };
-        if shared.blocking {
-            reader.set_blocking(true);
-        }
-        reader
-    }
-
-    /// Where the log of an encoding is, or goes.
-    fn place(&mut self, encoding: Encoding) -> &mut Option<Log> {
-        if self.log.is_none() && self.others.is_none() {
-            self.encoding = Some(encoding);
-        }
-        if self.encoding == Some(encoding) {
-            return &mut self.log;
-        }
-        &mut self.others.get_or_insert_default()[encoding.index()]
-    }
-
-    fn logs(&self) -> impl Iterator<Item = &Log> {
-        let others = self.others.iter().flat_map(|logs| logs.iter());
-        others.chain([&self.log]).flatten()
-    }
-
-    /// Every place with a log, and how that log's events are encoded.
-    fn places(&mut self) -> impl Iterator<Item = (Encoding, &mut Option<Log>)> {
-        let others = self
-            .others
-            .iter_mut()
-            .flat_map(|logs| Encoding::all().zip(logs.iter_mut()));
-        others.chain(self.encoding.zip(Some(&mut self.log)))
-    }
-
-    /// Takes all logs out.
-    fn take(&mut self) -> impl Iterator<Item = Log> + use<> {
-        let others = self.others.take().into_iter().flat_map(|logs| *logs);
-        others.chain([self.log.take()]).flatten()
-    }
-
-    /// Appends an event, in each encoding that has a reader, and says whether one has.
-    fn append(&mut self, event: &mut Encoded<'_>) -> bool {
-        let mut appended = false;
-        for (encoding, place) in self.places() {
-            let Some(log) = place else { continue };
-            if log.readers() == 0 {
-                *place = None;
-                continue;
-            }
-            log.append(event.event.position.seq, event.get(encoding));
-            appended = true;
-        }
-        appended
-    }
-
-    fn is_read(&self) -> bool {
-        self.logs().any(|log| log.readers() > 0)
-    }
-
-    fn readers(&self) -> usize {
-        self.logs().map(Log::readers).sum()
-    }
-
-    fn close(&self) {
-        self.logs().for_each(Log::close);
-    }
-}
-
 /// What is subscribed to.
 #[derive(Debug)]
 pub(crate) struct Subscribed {
@@ -230,35 +112,6 @@ pub(crate) struct Subscribed {
     pub(crate) wildcards: usize,
     /// Those with the most subscriptions, and how many, the most first.
     pub(crate) most: Vec<(String, usize)>,
-}
-
-/// An event in the encodings that were asked for, each made once however many patterns match.
-struct Encoded<'e> {
-    event: &'e Event,
-    buffers: &'e mut [Vec<u8>; Encoding::COUNT],
-}
-
-impl Encoded<'_> {
-    fn get(&mut self, encoding: Encoding) -> &[u8] {
-        let mut bytes = std::mem::take(&mut self.buffers[encoding.index()]);
-        if bytes.is_empty() {
-            let Encoding { form, keyed } = encoding;
-            if keyed {
-                let key = self.event.conflate_key.as_ref().map(|key| {
-                    // A topic has no control characters.
-                    [self.event.topic.as_str().as_bytes(), b"\0", key.as_bytes()].concat()
-                });
-                let seq = self.event.position.seq;
-                let plain = self.get(Encoding { form, keyed: false });
-                encode_keyed(seq, key.as_deref(), plain, &mut bytes);
-            } else {
-                form.event(self.event, &mut bytes);
-            }
-        }
-        let slot = &mut self.buffers[encoding.index()];
-        *slot = bytes;
-        slot
-    }
 }
 
 const FIRST_SWEEP: usize = 1024;
@@ -546,6 +399,3 @@ impl Tail for Fanout {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

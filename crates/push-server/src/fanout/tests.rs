@@ -3,9 +3,11 @@
 use std::sync::OnceLock;
 use std::task::{Context, Wake};
 
+use backpressure::Policy;
 use replay_store::Epoch;
 
 use super::*;
+use crate::form::Form;
 
 /// Looks at the watermark when it is called.
 struct Looks {
