@@ -88,7 +88,11 @@ impl Ending {
 
 enum Phase {
     Begin,
-    Joining(Joining),
+    Joining {
+        next: Joining,
+        /// What of the store's gaps it has been told.
+        announced: Option<Position>,
+    },
     Live(Live),
     Ended,
 }
@@ -242,7 +246,7 @@ impl Subscriber {
             return false;
         };
         self.selector = selector;
-        self.join(After::Position(position));
+        self.join(After::Position(position), None);
         true
     }
 
@@ -269,7 +273,7 @@ impl Subscriber {
             if self.hub.is_closed() || self.poll_leave(cx).is_ready() {
                 self.phase = Phase::Ended;
             }
-            let joining = matches!(self.phase, Phase::Joining(_));
+            let joining = matches!(self.phase, Phase::Joining { .. });
             if joining && self.purges != self.hub.fanout().purges() {
                 // A page that was read before may have what was purged.
                 self.join_again();
@@ -277,11 +281,11 @@ impl Subscriber {
             let out = match &mut self.phase {
                 Phase::Ended => return Poll::Ready(None),
                 Phase::Begin => {
-                    self.join(self.after);
+                    self.join(self.after, None);
                     continue;
                 }
-                Phase::Joining(joining) => {
-                    let (join, step) = ready!(joining.as_mut().poll(cx));
+                Phase::Joining { next, .. } => {
+                    let (join, step) = ready!(next.as_mut().poll(cx));
                     self.handle_step(join, step)
                 }
                 Phase::Live(_) => ready!(self.poll_live(cx)),
@@ -350,14 +354,23 @@ impl Subscriber {
         (idle && moved).then_some(watermark)
     }
 
-    fn join(&mut self, after: After) {
+    /// Begins to read the store after `after`, having been told of gaps up to `announced`.
+    fn join(&mut self, after: After, announced: Option<Position>) {
         self.purges = self.hub.fanout().purges();
         self.ending.asked = 0;
         let seat = Seat {
             encoding: Encoding::new(self.form, &self.policy),
             shard: self.shard.clone(),
         };
-        self.phase = Phase::Joining(join(&self.hub, &self.selector, seat, after));
+        let join = Join::new(
+            self.hub.replay().clone(),
+            self.hub.feed().clone(),
+            self.selector.clone(),
+            seat,
+            after,
+            self.hub.config().page,
+        );
+        self.phase = joining(join.with_announced(announced));
     }
 
     fn handle_step(
@@ -418,7 +431,7 @@ impl Subscriber {
                 return Ok(out.into());
             }
         }
-        self.phase = Phase::Joining(next_step(join));
+        self.phase = joining(join);
         Ok(out.into())
     }
 
@@ -574,7 +587,11 @@ impl Subscriber {
     /// The tail went on without us, or began anew: what it no longer holds is in the store, and the
     /// store says so where it is not.
     fn join_again(&mut self) {
-        self.join(self.position.map_or(self.after, After::Position));
+        let announced = match &self.phase {
+            Phase::Joining { announced, .. } => *announced,
+            _ => None,
+        };
+        self.join(self.position.map_or(self.after, After::Position), announced);
     }
 
     fn delivered(&self, source: Source, events: usize, bytes: usize) {
@@ -607,20 +624,12 @@ impl futures::Stream for Subscriber {
     }
 }
 
-fn join(hub: &Hub, selector: &Selector, seat: Seat, after: After) -> Joining {
-    next_step(Join::new(
-        hub.replay().clone(),
-        hub.feed().clone(),
-        selector.clone(),
-        seat,
-        after,
-        hub.config().page,
-    ))
-}
-
-fn next_step(mut join: Join<Fanout>) -> Joining {
-    Box::pin(async move {
-        let step = join.next().await;
-        (join, step)
-    })
+fn joining(mut join: Join<Fanout>) -> Phase {
+    Phase::Joining {
+        announced: join.announced(),
+        next: Box::pin(async move {
+            let step = join.next().await;
+            (join, step)
+        }),
+    }
 }

@@ -6,8 +6,8 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use push_server::HubConfig;
 use replay_store::{
-    After, AnyStore, Append, Appended, Capabilities, Hint, Limit, Page, ReplayStore, Selector,
-    StoreError, Topic,
+    After, AnyStore, Append, Appended, Capabilities, Hint, Limit, Page, Position, ReplayStore,
+    Selector, StoreError, Topic,
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -93,6 +93,26 @@ async fn a_page_that_was_read_before_a_purge_is_not_handed_out_after_it() {
         };
         assert_eq!(gaps, expected, "{after}");
         assert_eq!(stream.last_event_id(), after_purge);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_purge_is_one_gap_also_for_who_reads_the_store_between_its_steps() {
+    let store = store(EPOCH, 10);
+    let hub = hub_with(HubConfig::new(), AnyStore::new(store.clone())).await;
+    for after in [cursor(0), "nonsense".to_owned()] {
+        let seen = publish(&hub, "a", "purged too").await;
+        let mut stream = Stream::open(&hub, "/events?topic=a", Some(&after)).await;
+        // A purge trims the store first, and ends what the tail holds after that.
+        let through = seen.parse::<Position>().unwrap().seq;
+        store.trim(&Selector::all(), through).await.unwrap();
+        let Got::Event { event, .. } = stream.next_block().await else {
+            panic!("no gap");
+        };
+        assert_eq!(event, "$gap");
+        purge(&hub, "topic=a").await;
+        publish(&hub, "a", "after").await;
+        assert_eq!(read_to(&mut stream, "after").await, [""; 0], "{after}");
     }
 }
 

@@ -52,8 +52,8 @@ pub struct Join<T: Tail> {
     read: Option<(Position, bool)>,
     /// With the watermark it was made at, in the epoch the feed was last seen in.
     attached: Option<(T::Attachment, Position)>,
-    /// Every event at or below this seq was announced as possibly missing.
-    announced: u64,
+    /// Every event of its history at or below it was announced as possibly missing.
+    announced: Option<Position>,
     /// Steps to hand out before anything else.
     ready: VecDeque<Step<T::Attachment>>,
 }
@@ -78,9 +78,26 @@ impl<T: Tail> Join<T> {
             after,
             read: None,
             attached: None,
-            announced: 0,
+            announced: None,
             ready: VecDeque::new(),
         }
+    }
+
+    /// What an earlier join of the same topics, which this one takes over from, had
+    /// [announced](Join::announced) is not announced again.
+    #[must_use]
+    pub const fn with_announced(mut self, announced: Option<Position>) -> Self {
+        self.announced = announced;
+        self
+    }
+
+    /// Up to where events were announced as possibly missing, if any were.
+    ///
+    /// It is not where the subscriber stands: a gap [continues](Gap::continue_at) at the cursor if
+    /// events of other topics that follow the cursor are retained.
+    #[must_use]
+    pub const fn announced(&self) -> Option<Position> {
+        self.announced
     }
 
     /// The next thing to hand to the subscriber. [`Step::Live`] is the last one; asking for more
@@ -134,16 +151,14 @@ impl<T: Tail> Join<T> {
             .store
             .read(&self.selector, self.after, self.limit)
             .await?;
-        if self
-            .read
-            .is_some_and(|(end, _)| end.epoch != page.bounds.epoch)
-        {
-            // What was announced was about events of another history.
-            self.announced = 0;
-        }
-        let news = |gap: &Gap| gap.reason != GapReason::Trimmed || gap.floor > self.announced;
+        let epoch = page.bounds.epoch;
+        // What was announced in another epoch was about events of another history.
+        let announced = self.announced.filter(|at| at.epoch == epoch);
+        let announced = announced.map_or(0, |at| at.seq);
+        let news = |gap: &Gap| gap.reason != GapReason::Trimmed || gap.floor > announced;
         if let Some(gap) = page.gap.filter(news) {
-            self.announced = gap.floor;
+            let seq = gap.floor;
+            self.announced = Some(Position { epoch, seq });
             self.ready.push_back(Step::Gap(gap));
         } else if self.read.is_none() {
             let opening = (self.after != After::Earliest).then_some(page.from);
