@@ -1,8 +1,8 @@
 //! One WebSocket session of `tidegate.v1+json`, over any byte stream.
 
 mod requests;
+mod transport;
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,18 +10,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use backpressure::ShardHandle;
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, Stream as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use session_proto::envelope::ServerMessage;
 use session_proto::{Beat, Heartbeat};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
 use ws_proto::handshake::{DeflateParams, DeflateSide};
 use ws_proto::{Assembler, CloseCode, Connection, Eof, Event, Inflater, Message, Server};
 
+use self::transport::poll_read;
 use crate::form::frame;
 use crate::hub::Hub;
 use crate::link::Link;
@@ -29,11 +30,6 @@ use crate::metrics::{Closed, Transport, Via};
 use crate::serve::{Socket, Ticket, Work};
 use crate::subscriber::{Subscriber, SubscriberError};
 use crate::turn;
-
-const READ_BUFFER: usize = 16 * 1024;
-
-/// How long a closed session still reads what the peer had sent before it knew.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// How many publishes of one connection may wait for the store; beyond it nothing is read.
 const MAX_PUBLISHES: usize = 64;
@@ -334,81 +330,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             None => Poll::Pending,
         }
     }
-
-    /// Ready when everything that was begun is written. Fails when the peer takes nothing for two
-    /// heartbeats.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut written = self.poll_flushed(cx);
-        if written.is_pending() {
-            if self.stage == Stage::Open {
-                self.enter(Stage::Blocked);
-            }
-            let patience = self.link.hub().config().heartbeat * 2;
-            ready!(self.poll_until(cx, self.since + patience));
-            written = Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
-        if let Poll::Ready(Err(error)) = &written
-            && error.kind() == io::ErrorKind::TimedOut
-        {
-            self.link.end(Closed::Stalled);
-        }
-        written
-    }
-
-    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.writing.has_remaining() {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.writing))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.writing.advance(written),
-            }
-            self.stage = Stage::Open;
-            self.unflushed = true;
-        }
-        if self.unflushed {
-            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-            self.stage = Stage::Open;
-            // Or it would keep the page or segment that it is a part of.
-            self.writing = Bytes::new();
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Ends the stream in order. What the peer still sends is read and dropped for a moment: closing a
-    /// socket with unread bytes resets it, and the reset could overtake the close frame.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.poll_until(cx, self.since + LINGER).is_ready() {
-            return Poll::Ready(Ok(()));
-        }
-        if !self.shut {
-            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
-            self.shut = true;
-        }
-        for _ in 0..STEPS {
-            if ready!(poll_read(&mut self.io, cx))?.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        turn::end(cx)
-    }
-
-    /// Ready at the deadline. It may move with every event: a timer that is early is set again when
-    /// it fires, which costs less than to set it each time.
-    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
-        }
-    }
 }
 
 impl<IO> Session<IO> {
@@ -494,22 +415,6 @@ impl<IO> Session<IO> {
         // A connection that is closing already keeps its first close.
         let _closing = self.connection.close(code, reason, now);
     }
-}
-
-/// Reads what there is, nothing at the end of the stream. The buffer for it is the thread's, so that
-/// a session holds none while it waits.
-fn poll_read(
-    reader: &mut (impl AsyncRead + Unpin),
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<Vec<u8>>> {
-    thread_local! {
-        static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into());
-    }
-    BUFFER.with_borrow_mut(|buffer| {
-        let mut buffer = ReadBuf::new(buffer);
-        ready!(Pin::new(reader).poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().to_vec()))
-    })
 }
 
 fn closes(hub: &Hub) -> BoxFuture<'static, ()> {
