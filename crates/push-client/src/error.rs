@@ -19,14 +19,17 @@ pub enum ConfigError {
         /// What is wrong with it.
         source: url::ParseError,
     },
-    /// `https` and `wss` are not supported yet.
-    #[error(
-        "{scheme}:// is not supported yet by this version: use http://, or a proxy on this \
-         machine that speaks TLS to the hub"
-    )]
-    TlsUnsupported {
-        /// `https` or `wss`.
-        scheme: String,
+    /// There is no certificate to trust.
+    #[error("no certificates to trust: {detail}")]
+    Roots {
+        /// What is wrong with those that were named, or those of the system.
+        detail: String,
+    },
+    /// TLS cannot be spoken to this host.
+    #[error("no TLS to the hub: {detail}")]
+    Tls {
+        /// Why.
+        detail: String,
     },
     /// The URL has a scheme that no hub speaks, often because `http://` was left out.
     #[error("the URL {url:?} does not begin with http:// or ws://: write it like http://{url}")]
@@ -119,6 +122,15 @@ pub enum ClientError {
     /// The hub refused the request: a topic it does not accept, no right to it, and so on.
     #[error("{0}")]
     Refused(Problem),
+    /// The hub's certificate is none that this client trusts, or is for another name. One that has
+    /// expired, or is not valid yet, only delays the connection.
+    #[error("the certificate of {address} is refused: {reason}")]
+    Certificate {
+        /// Host and port.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The answer has a status that a hub does not send here.
     #[error(
         "unexpected answer {status}{}: is this the address of a hub?",
@@ -233,6 +245,7 @@ impl ClientError {
             | Self::WebSocket(_)
             | Self::Deadline { .. } => false,
             Self::Refused(_)
+            | Self::Certificate { .. }
             | Self::UnexpectedStatus { .. }
             | Self::ContentType { .. }
             | Self::Handshake(_)

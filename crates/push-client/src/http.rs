@@ -19,6 +19,7 @@ use url::{Host, Url};
 
 use crate::error::{ClientError, ConfigError, ConnectionError, Problem};
 use crate::signal::Failure;
+use crate::tls::{Roots, Socket, Tls};
 
 /// Where a hub listens.
 #[derive(Clone, Debug)]
@@ -28,10 +29,12 @@ pub(crate) struct Endpoint {
     authority: String,
     /// Begins with a slash and ends without one; empty for a hub at the root.
     base_path: String,
+    tls: Option<Tls>,
 }
 
 impl Endpoint {
-    pub(crate) fn parse(base_url: &str) -> Result<Self, ConfigError> {
+    /// `roots` vouch for a hub that speaks TLS; those of the system if there are none.
+    pub(crate) fn parse(base_url: &str, roots: Option<&Roots>) -> Result<Self, ConfigError> {
         let url = base_url.to_owned();
         let parsed = match Url::parse(base_url) {
             Ok(parsed) => parsed,
@@ -40,15 +43,11 @@ impl Endpoint {
             }
             Err(source) => return Err(ConfigError::NotAUrl { url, source }),
         };
-        match parsed.scheme() {
-            "http" | "ws" => {}
-            scheme @ ("https" | "wss") => {
-                return Err(ConfigError::TlsUnsupported {
-                    scheme: scheme.to_owned(),
-                });
-            }
+        let secure = match parsed.scheme() {
+            "http" | "ws" => false,
+            "https" | "wss" => true,
             _ => return Err(ConfigError::UnsupportedScheme { url }),
-        }
+        };
         if !parsed.username().is_empty() || parsed.password().is_some() {
             return Err(ConfigError::Credentials);
         }
@@ -60,7 +59,7 @@ impl Endpoint {
                 });
             }
         }
-        // Both schemes are special to the URL standard: they always have a host and a port.
+        // All four schemes are special to the URL standard: they always have a host and a port.
         let no_host = || ConfigError::NotAUrl {
             url,
             source: url::ParseError::EmptyHost,
@@ -69,14 +68,17 @@ impl Endpoint {
         let authority = parsed
             .port()
             .map_or_else(|| host.to_string(), |port| format!("{host}:{port}"));
+        let host = match host {
+            Host::Ipv6(address) => address.to_string(),
+            host => host.to_string(),
+        };
+        let tls = secure.then(|| Tls::new(&host, roots)).transpose()?;
         Ok(Self {
-            host: match host {
-                Host::Ipv6(address) => address.to_string(),
-                host => host.to_string(),
-            },
+            host,
             port: parsed.port_or_known_default().unwrap_or(80),
             authority,
             base_path: parsed.path().trim_end_matches('/').to_owned(),
+            tls,
         })
     }
 
@@ -124,11 +126,13 @@ impl Endpoint {
     }
 }
 
+type Driver = http1::Connection<TokioIo<Socket>, Full<Bytes>>;
+
 /// One HTTP/1.1 connection. There is no task behind it: bytes move only inside its methods, so
 /// nothing is read while nobody asks, and dropping it closes the socket.
 pub(crate) struct HttpConnection {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: http1::Connection<TokioIo<TcpStream>, Full<Bytes>>,
+    driver: Driver,
     /// The driver must not be polled again once it is done.
     done: bool,
 }
@@ -137,7 +141,7 @@ pub(crate) struct HttpConnection {
 pub(crate) const READ_BUFFER: usize = 64 * 1024;
 
 impl HttpConnection {
-    pub(crate) async fn open(endpoint: &Endpoint) -> Result<Self, ConnectionError> {
+    pub(crate) async fn open(endpoint: &Endpoint) -> Result<Self, Failure> {
         let socket = TcpStream::connect((endpoint.host.as_str(), endpoint.port))
             .await
             .and_then(|socket| socket.set_nodelay(true).map(|()| socket))
@@ -145,6 +149,10 @@ impl HttpConnection {
                 address: endpoint.address(),
                 source,
             })?;
+        let socket = match &endpoint.tls {
+            Some(tls) => tls.connect(socket, || endpoint.address()).await?,
+            None => Socket::Plain(socket),
+        };
         let (sender, driver) = http1::Builder::new()
             .max_buf_size(READ_BUFFER)
             .handshake(TokioIo::new(socket))
@@ -215,7 +223,7 @@ impl HttpConnection {
     }
 
     /// The socket after a 101 answer, and what was read from it beyond that answer.
-    pub(crate) async fn into_socket(mut self) -> Result<(TcpStream, Bytes), hyper::Error> {
+    pub(crate) async fn into_socket(mut self) -> Result<(Socket, Bytes), hyper::Error> {
         if !self.done {
             poll_fn(|cx| self.driver.poll_without_shutdown(cx)).await?;
         }
@@ -255,11 +263,7 @@ impl HttpConnection {
     }
 }
 
-fn drive(
-    driver: &mut http1::Connection<TokioIo<TcpStream>, Full<Bytes>>,
-    done: &mut bool,
-    cx: &mut Context<'_>,
-) {
+fn drive(driver: &mut Driver, done: &mut bool, cx: &mut Context<'_>) {
     // A failure also reaches whoever waits for the response or its body.
     if !*done && driver.poll_without_shutdown(cx).is_ready() {
         *done = true;
@@ -300,7 +304,7 @@ mod tests {
     /// the target of a request for `events`.
     #[track_caller]
     fn check(url: &str, address: &str, host: &str, target: &str) {
-        let endpoint = Endpoint::parse(url).unwrap();
+        let endpoint = Endpoint::parse(url, None).unwrap();
         let request = endpoint
             .request(
                 Method::GET,
@@ -315,7 +319,7 @@ mod tests {
 
     #[track_caller]
     fn check_refused(url: &str, expected: &str) {
-        let error = Endpoint::parse(url).unwrap_err().to_string();
+        let error = Endpoint::parse(url, None).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 
@@ -355,8 +359,6 @@ mod tests {
 
     #[test]
     fn a_wrong_url_is_refused_with_what_to_do() {
-        check_refused("https://example.org", "https:// is not supported yet");
-        check_refused("wss://example.org", "wss:// is not supported yet");
         check_refused("ftp://example.org", "does not begin with http:// or ws://");
         check_refused("127.0.0.1:8080", "write it like http://127.0.0.1:8080");
         check_refused("localhost:8080", "write it like http://localhost:8080");
@@ -371,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_request_longer_than_http_allows_is_refused_not_cut() {
-        let endpoint = Endpoint::parse("http://example.org").unwrap();
+        let endpoint = Endpoint::parse("http://example.org", None).unwrap();
         let topic = "x".repeat(70_000);
         let result = endpoint.request(Method::GET, "events", &[("topic", &topic)]);
         assert!(

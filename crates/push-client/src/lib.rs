@@ -8,7 +8,8 @@
 //!
 //! Neither has a task behind it: what is not awaited does nothing, reads nothing and holds no more
 //! memory than [documented](SubscribeOptions::max_event). Both need a tokio runtime with time and
-//! IO enabled. `https` and `wss` are not supported yet.
+//! IO enabled. To `https` and `wss` addresses they speak TLS 1.3 or 1.2, with the [`Roots`] of the
+//! system or your own.
 //!
 //! For the protocols without IO, use `sse-proto` and `ws-proto`; in a browser, `EventSource` will
 //! do.
@@ -38,6 +39,9 @@ mod sse;
 
 mod subscriber;
 pub use subscriber::Subscriber;
+
+mod tls;
+pub use tls::Roots;
 
 mod ws;
 

@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::tls::Roots;
+
 /// How events travel to this client.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -36,6 +38,7 @@ pub struct SubscribeOptions {
     pub(crate) compression: bool,
     pub(crate) backoff_base: Duration,
     pub(crate) backoff_cap: Duration,
+    pub(crate) roots: Option<Roots>,
 }
 
 impl SubscribeOptions {
@@ -53,7 +56,15 @@ impl SubscribeOptions {
             compression: true,
             backoff_base: Duration::from_millis(500),
             backoff_cap: Duration::from_secs(30),
+            roots: None,
         }
+    }
+
+    /// Who may vouch for a hub at an `https` or `wss` address; [those of the system](Roots::system)
+    /// unless told, which are read when the subscriber is made.
+    pub fn roots(&mut self, roots: Roots) -> &mut Self {
+        self.roots = Some(roots);
+        self
     }
 
     /// Where to begin: a cursor that an earlier subscriber stored (an event's `id`), `earliest` or
@@ -133,6 +144,7 @@ pub struct PublishOptions {
     pub(crate) connections: usize,
     pub(crate) backoff_base: Duration,
     pub(crate) backoff_cap: Duration,
+    pub(crate) roots: Option<Roots>,
 }
 
 impl Default for PublishOptions {
@@ -143,11 +155,18 @@ impl Default for PublishOptions {
             connections: 4,
             backoff_base: Duration::from_millis(500),
             backoff_cap: Duration::from_secs(30),
+            roots: None,
         }
     }
 }
 
 impl PublishOptions {
+    /// As [`SubscribeOptions::roots`].
+    pub fn roots(&mut self, roots: Roots) -> &mut Self {
+        self.roots = Some(roots);
+        self
+    }
+
     /// The longest that one publish may take with all its attempts. Without it (`None`, the
     /// default) a publish is retried until it succeeds or is refused.
     pub fn deadline(&mut self, deadline: impl Into<Option<Duration>>) -> &mut Self {

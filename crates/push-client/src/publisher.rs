@@ -69,11 +69,12 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher to the hub at `base_url`, like `http://127.0.0.1:8080`, with the default
-    /// options. It connects with the first publish.
+    /// A publisher to the hub at `base_url`, like `http://127.0.0.1:8080` or
+    /// `https://hub.example`, with the default options. It connects with the first publish.
     ///
     /// # Errors
-    /// If the URL is not one of a hub.
+    /// If the URL is not one of a hub, or there is nobody to [vouch](PublishOptions::roots) for a
+    /// hub that speaks TLS.
     pub fn new(base_url: &str) -> Result<Self, ConfigError> {
         Self::with_options(base_url, PublishOptions::default())
     }
@@ -81,10 +82,10 @@ impl Publisher {
     /// The same with options.
     ///
     /// # Errors
-    /// If the URL is not one of a hub, or the backoff makes no sense.
+    /// As [`new`](Self::new), or if the backoff makes no sense.
     pub fn with_options(base_url: &str, options: PublishOptions) -> Result<Self, ConfigError> {
         Ok(Self {
-            endpoint: Endpoint::parse(base_url)?,
+            endpoint: Endpoint::parse(base_url, options.roots.as_ref())?,
             backoff: BackoffConfig::new(options.backoff_base, options.backoff_cap)?,
             permits: Semaphore::new(options.connections),
             options,

@@ -78,11 +78,12 @@ impl Link {
 }
 
 impl Subscriber {
-    /// A subscriber to the hub at `base_url`, like `http://127.0.0.1:8080`. It connects when
-    /// [`next`](Self::next) is first awaited.
+    /// A subscriber to the hub at `base_url`, like `http://127.0.0.1:8080` or
+    /// `https://hub.example`. It connects when [`next`](Self::next) is first awaited.
     ///
     /// # Errors
-    /// If the URL is not one of a hub, or there is no topic.
+    /// If the URL is not one of a hub, there is no topic, or nobody to
+    /// [vouch](SubscribeOptions::roots) for a hub that speaks TLS.
     pub fn new(base_url: &str, options: SubscribeOptions) -> Result<Self, ConfigError> {
         if options.topics.is_empty() {
             return Err(ConfigError::NoTopics);
@@ -93,7 +94,7 @@ impl Subscriber {
             Transport::WebSocket => pulse::asking(options.idle_timeout),
         };
         Ok(Self {
-            endpoint: Endpoint::parse(base_url)?,
+            endpoint: Endpoint::parse(base_url, options.roots.as_ref())?,
             pulse: pulse.map_err(|_| ConfigError::IdleTimeout)?,
             cursor: Cursor::new(options.after.clone()),
             reconnect: Reconnect::new(backoff),

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 use core::pin::Pin;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 
 use http::header::{HeaderName, HeaderValue};
@@ -10,7 +10,6 @@ use http::{Method, StatusCode};
 use session_proto::envelope::{ClientMessage, EnvelopeError, SUBPROTOCOL, ServerMessage};
 use session_proto::{Beat, HeartbeatConfig, Verdict, classify_close};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use ws_proto::handshake::{ClientHandshake, DeflateParams};
 use ws_proto::{
     Assembler, Client, CloseCode, CloseFrame, Config, Connection, Event, Inflater, Kind,
@@ -23,10 +22,11 @@ use crate::http::{Endpoint, HttpConnection, READ_BUFFER};
 use crate::options::SubscribeOptions;
 use crate::pulse::Pulse;
 use crate::signal::{Failure, Signal};
+use crate::tls::Socket;
 
 /// An open session of `tidegate.v1+json`.
 pub(crate) struct WsStream {
-    socket: TcpStream,
+    socket: Socket,
     connection: Connection<Client<Masks>>,
     assembler: Assembler,
     max_event: usize,
@@ -145,8 +145,8 @@ impl WsStream {
     /// the connection is over and nobody waits for it.
     fn close(&mut self, code: CloseCode) {
         let _already_closing = self.connection.close(code, "", self.pulse.now());
-        self.connection.poll_transmit(&mut self.out);
-        if let Err(error) = self.socket.try_write(&self.out) {
+        let mut nobody = Context::from_waker(Waker::noop());
+        if let Err(error) = self.poll_write(&mut nobody) {
             tracing::debug!(%error, "the close frame was not sent");
         }
         self.out.clear();
@@ -274,6 +274,10 @@ impl WsStream {
                 Poll::Pending => break,
             }
         }
+        // TLS takes more than it has sent.
+        if let Poll::Ready(flushed) = Pin::new(&mut self.socket).poll_flush(cx) {
+            flushed?;
+        }
         Ok(())
     }
 }
@@ -290,7 +294,7 @@ fn stop(error: impl Into<ClientError>) -> Failure {
 
 /// A connection after its handshake.
 struct Upgraded {
-    socket: TcpStream,
+    socket: Socket,
     /// What came right behind the handshake.
     early: Vec<u8>,
     /// What was agreed on about compression.

@@ -318,11 +318,13 @@ impl fmt::Display for Greeting<'_> {
         }
         let own = host.tls.as_ref().and_then(|it| it.own.as_ref());
         let mut curl = "curl".to_owned();
+        let mut ca = String::new();
         if let Some(certificate) = own {
             let path = certificate.path().display();
             writeln!(f, "Certificate: {path}")?;
             writeln!(f, "SHA-256: {}", certificate.fingerprint())?;
             curl = format!("curl --cacert '{path}'");
+            ca = format!(" --ca '{path}'");
         }
         if host.page || own.is_some() {
             writeln!(f)?;
@@ -334,16 +336,19 @@ impl fmt::Display for Greeting<'_> {
             )?;
             writeln!(f)?;
         }
-        if host.page && own.is_none() {
+        if host.page {
             writeln!(
                 f,
                 "# publish what a program prints, follow it over WebSocket"
             )?;
             writeln!(
                 f,
-                "tail -f /var/log/dpkg.log | tidegate publish logs --url http://{address}"
+                "tail -f /var/log/dpkg.log | tidegate publish logs --url {scheme}://{address}{ca}"
             )?;
-            writeln!(f, "tidegate subscribe logs --ws --url http://{address}")?;
+            writeln!(
+                f,
+                "tidegate subscribe logs --ws --url {scheme}://{address}{ca}"
+            )?;
             writeln!(f)?;
         }
         writeln!(f, "Ctrl-C ends it.")

@@ -14,6 +14,7 @@ mod purge;
 mod retain;
 mod store;
 mod subscribe;
+mod trust;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use push_client::{Message, Publisher};
+use push_client::{Message, PublishOptions, Publisher};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use crate::Ending;
 use crate::args::Publish;
 use crate::output::notice;
+use crate::trust::{self, advise};
 
 /// The longest line that is read, in bytes: what a source without line ends can cost in memory.
 const MAX_LINE: u64 = 16 * 1024 * 1024;
@@ -19,7 +20,11 @@ const MAX_LINE: u64 = 16 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: Publish) -> anyhow::Result<Ending> {
-    let publisher = Publisher::new(&args.hub.url)?;
+    let mut options = PublishOptions::default();
+    if let Some(roots) = trust::roots(args.hub.ca.as_deref())? {
+        options.roots(roots);
+    }
+    let publisher = Publisher::with_options(args.hub.url(), options)?;
     let mut source = Source::open(&args).await?;
     let mut tally = Tally::default();
 
@@ -53,7 +58,7 @@ async fn publish_all(
             biased;
             published = &mut publishing => published,
             () = tokio::time::sleep(PATIENCE) => {
-                notice(&format!("waiting for the hub at {} (--log warn says why)", args.hub.url));
+                notice(&format!("waiting for the hub at {} (--log warn says why)", args.hub.url()));
                 let published = publishing.await;
                 if published.is_ok() {
                     notice("the hub is there, going on");
@@ -62,8 +67,9 @@ async fn publish_all(
             }
         };
         tally.under_way = false;
-        let published =
-            published.with_context(|| format!("{} was not published", source.name()))?;
+        let published = published
+            .map_err(advise)
+            .with_context(|| format!("{} was not published", source.name()))?;
         tally.events += 1;
         tally.last_id = Some(published.id);
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::args::Subscribe;
 use crate::output::{Output, notice, reader_gone};
+use crate::trust::{self, advise};
 
 pub(crate) async fn run(args: Subscribe) -> anyhow::Result<()> {
     let mut options = SubscribeOptions::new(&args.topics);
@@ -15,7 +16,10 @@ pub(crate) async fn run(args: Subscribe) -> anyhow::Result<()> {
     if args.ws {
         options.transport(Transport::WebSocket);
     }
-    let subscriber = Subscriber::new(&args.hub.url, options)?;
+    if let Some(roots) = trust::roots(args.hub.ca.as_deref())? {
+        options.roots(roots);
+    }
+    let subscriber = Subscriber::new(args.hub.url(), options)?;
     let printer = Printer {
         output: Output::new(),
         json: args.json,
@@ -47,7 +51,7 @@ async fn follow(
             Some(Ok(delivery)) => printer.print(delivery)?,
             Some(Err(error)) if error.is_final() => {
                 printer.output.flush()?;
-                return Err(error).context("the subscription ended");
+                return Err(advise(error)).context("the subscription ended");
             }
             Some(Err(error)) => notice(&error.to_string()),
             None => break,

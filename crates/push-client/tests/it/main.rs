@@ -5,6 +5,7 @@ mod delays;
 mod hub;
 mod publisher;
 mod sse;
+mod tls;
 mod websocket;
 
 use core::time::Duration;

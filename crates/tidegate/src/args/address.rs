@@ -1,6 +1,7 @@
 //! Where a hub listens and where it is.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -15,6 +16,24 @@ pub(crate) struct HubUrl {
         default_value = "http://127.0.0.1:8080"
     )]
     pub(crate) url: String,
+}
+
+/// A hub, and who may vouch for it.
+#[derive(Debug, Args)]
+pub(crate) struct TrustedHub {
+    #[command(flatten)]
+    at: HubUrl,
+
+    /// For https:// and wss://: a file with the certificates to trust, in PEM, instead of those of
+    /// the system.
+    #[arg(long, env = "TIDEGATE_CA", value_name = "FILE", hide_env_values = true)]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+impl TrustedHub {
+    pub(crate) fn url(&self) -> &str {
+        &self.at.url
+    }
 }
 
 /// Where operators ask, if anywhere.

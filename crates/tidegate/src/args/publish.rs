@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::address::HubUrl;
+use super::address::TrustedHub;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -53,5 +53,5 @@ pub(crate) struct Publish {
     pub(crate) event: Option<String>,
 
     #[command(flatten)]
-    pub(crate) hub: HubUrl,
+    pub(crate) hub: TrustedHub,
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::address::HubUrl;
+use super::address::TrustedHub;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -21,5 +21,5 @@ pub(crate) struct Purge {
     pub(crate) patterns: Vec<String>,
 
     #[command(flatten)]
-    pub(crate) hub: HubUrl,
+    pub(crate) hub: TrustedHub,
 }

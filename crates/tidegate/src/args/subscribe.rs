@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::address::HubUrl;
+use super::address::TrustedHub;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -54,5 +54,5 @@ pub(crate) struct Subscribe {
     pub(crate) count: Option<u64>,
 
     #[command(flatten)]
-    pub(crate) hub: HubUrl,
+    pub(crate) hub: TrustedHub,
 }

@@ -62,8 +62,8 @@ impl Hub {
         let program = Program::start(command);
         let mut greeting = vec![program.line()];
         let address = greeting[0]
-            .strip_prefix("Tidegate is up: http://")
-            .and_then(|rest| rest.strip_suffix('/'))
+            .strip_prefix("Tidegate is up: ")
+            .and_then(|url| url.split_once("://")?.1.strip_suffix('/'))
             .unwrap_or_else(|| panic!("no address in {greeting:?}"))
             .to_owned();
         while greeting

@@ -25,8 +25,12 @@ struct Trial {
 
 impl Trial {
     fn new() -> Self {
+        Self::of(Hub::start(MEMORY))
+    }
+
+    fn of(hub: Hub) -> Self {
         let trial = Self {
-            hub: Hub::start(MEMORY),
+            hub,
             folder: tempfile::tempdir().unwrap(),
         };
         fs::write(trial.log(), "").unwrap();
@@ -234,6 +238,14 @@ fn the_lines_of_the_crates_readme_work_together() {
         assert_eq!(published.code, Some(0), "{}", published.stderr);
         "hello"
     });
+}
+
+#[test]
+fn the_lines_that_dev_prints_over_tls_work_as_printed() {
+    let trial = Trial::of(Hub::start_with(&["--listen", "127.0.0.1:0", "--tls"]));
+    let printed: Vec<_> = trial.hub.greeting().iter().map(String::as_str).collect();
+    let publish = line(&printed, &["| tidegate publish", "https://", "--ca"]);
+    trial.check_log(&publish, &line(&printed, &["tidegate subscribe", "--ca"]));
 }
 
 #[test]

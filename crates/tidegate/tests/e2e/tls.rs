@@ -6,7 +6,7 @@ use std::process::Command;
 use testkit::{Tool, tool};
 
 use crate::browser::Browser;
-use crate::hub::{curl, tidegate};
+use crate::hub::{curl, free_address, tidegate};
 use crate::program::{Program, run};
 
 #[test]
@@ -187,6 +187,82 @@ fn a_hub_makes_its_own_certificate_and_prints_what_curl_needs_to_trust_it() {
         hub.signal("TERM");
         assert!(hub.wait().0.success());
         assert!(!Path::new(&path).exists());
+    }
+}
+
+#[test]
+fn our_subscribers_and_publisher_resume_over_tls_when_the_hub_is_killed() {
+    const LINES: usize = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let named = |name: &str| folder.path().join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let (cert, key) = (named("cert.pem"), named("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (address, store) = (free_address(), format!("sqlite:{}", named("events.db")));
+    let start = || {
+        let listening = ["serve", "--listen", &address, "--store", &store];
+        let secure = ["--tls-cert", &cert, "--tls-key", &key];
+        let hub = Program::start(tidegate(&[&listening[..], &secure].concat()));
+        assert_eq!(hub.line(), format!("Tidegate is up: https://{address}/"));
+        hub
+    };
+    let url = format!("https://{address}");
+    let trusting = |arguments: &[&str]| {
+        let hub = ["--url", &url, "--ca", &cert];
+        tidegate(&[arguments, &hub].concat())
+    };
+
+    let mut hub = start();
+    let subscribe = ["subscribe", "lines", "--after", "earliest"];
+    let subscribers = [&[][..], &["--ws"]]
+        .map(|transport| Program::start(trusting(&[&subscribe[..], transport].concat())));
+    let mut publisher = Program::start(trusting(&["publish", "lines"]));
+    for number in 0..LINES {
+        publisher.write(&format!("line {number}\n"));
+        if number == LINES / 2 {
+            for subscriber in &subscribers {
+                assert_eq!(subscriber.line(), "line 0");
+            }
+            hub.kill();
+            hub = start();
+        }
+    }
+    publisher.close_stdin();
+    let (status, _) = publisher.wait();
+    assert!(status.success(), "{status}: {}", publisher.stderr());
+    for subscriber in &subscribers {
+        for number in 1..LINES {
+            assert_eq!(subscriber.line(), format!("line {number}"));
+        }
+    }
+    // What the environment names stands for what the system trusts.
+    let mut purge = tidegate(&["purge", "lines", "--url", &url]);
+    purge.env("SSL_CERT_FILE", &cert);
+    let purged = run(purge);
+    assert_eq!(purged.code, Some(0), "{}", purged.stderr);
+}
+
+#[test]
+fn a_hub_that_is_not_trusted_is_refused_with_what_to_do() {
+    let (_hub, greeting) = own_certificate(&["dev"]);
+    let url = after(&greeting, "Tidegate is up: ");
+    for command in [
+        &["subscribe", "a"][..],
+        &["subscribe", "a", "--ws"],
+        &["publish", "a", "--data", "x"],
+        &["purge", "a"],
+    ] {
+        let refused = run(tidegate(&[command, &["--url", url]].concat()));
+        assert_eq!(refused.code, Some(1), "{command:?}: {}", refused.stderr);
+        let advice = "--ca FILE names the certificates to trust";
+        assert!(refused.stderr.contains(advice), "{}", refused.stderr);
+
+        let missing = ["--url", url, "--ca", "missing.pem"];
+        let refused = run(tidegate(&[command, &missing].concat()));
+        assert_eq!(refused.code, Some(1), "{command:?}: {}", refused.stderr);
+        let said = "--ca missing.pem: No such file";
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
     }
 }
 
