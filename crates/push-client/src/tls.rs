@@ -20,6 +20,17 @@ use crate::signal::Failure;
 
 /// The certificates of which one must have signed a hub's, or be the hub's own, at addresses that
 /// begin with `https://` or `wss://`. Clones share them.
+///
+/// ```no_run
+/// use push_client::{Roots, SubscribeOptions, Subscriber};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut options = SubscribeOptions::new(["orders"]);
+/// options.roots(Roots::from_pem(&std::fs::read("our-ca.pem")?)?);
+/// let subscriber = Subscriber::new("https://hub.internal", options)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Roots(Arc<RootCertStore>);
 

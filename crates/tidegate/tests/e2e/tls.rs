@@ -6,8 +6,9 @@ use std::process::Command;
 use testkit::{Tool, tool};
 
 use crate::browser::Browser;
-use crate::hub::{curl, free_address, tidegate};
+use crate::hub::{Hub, curl, free_address, tidegate};
 use crate::program::{Program, run};
+use crate::quick_start::code;
 
 #[test]
 fn a_hub_with_a_certificate_speaks_both_protocols() {
@@ -188,6 +189,53 @@ fn a_hub_makes_its_own_certificate_and_prints_what_curl_needs_to_trust_it() {
         assert!(hub.wait().0.success());
         assert!(!Path::new(&path).exists());
     }
+}
+
+#[test]
+fn the_page_on_tls() {
+    let [dev, serve, clients] = code(include_str!("../../../../docs/tls.md"), "sh")[..] else {
+        panic!("three blocks");
+    };
+    let words = |line: &str| {
+        let words = line.split_whitespace().skip(1);
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let listening = |line: &str, folder: &Path| {
+        let words: Vec<_> = words(&line.replace("0.0.0.0:443", "127.0.0.1:0"));
+        let mut command = tidegate(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        command
+            .current_dir(folder)
+            .env("TIDEGATE_ADMIN", "127.0.0.1:0");
+        command
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut trial = listening(dev.trim_end(), folder.path());
+    trial.env("TIDEGATE_LISTEN", "127.0.0.1:0");
+    assert!(Program::start(trial).line().contains("https://"));
+
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = made.cert.pem();
+    for name in ["fullchain.pem", "our-ca.pem"] {
+        std::fs::write(folder.path().join(name), &certificate).unwrap();
+    }
+    let key = made.signing_key.serialize_pem();
+    std::fs::write(folder.path().join("privkey.pem"), key).unwrap();
+    let hub = Hub::run(listening(serve.trim_end(), folder.path()));
+    let [subscribe, publish] = clients.lines().collect::<Vec<_>>()[..] else {
+        panic!("two clients");
+    };
+    let client = |line: &str| {
+        let line = line.replace("hub.example", hub.address());
+        listening(&line.replace("hub.internal", hub.address()), folder.path())
+    };
+    let mut subscribing = client(subscribe);
+    subscribing
+        .env("SSL_CERT_FILE", "our-ca.pem")
+        .env("TIDEGATE_AFTER", "earliest");
+    let subscriber = Program::start(subscribing);
+    let published = run(client(publish));
+    assert_eq!(published.code, Some(0), "{}", published.stderr);
+    assert_eq!(subscriber.line(), "hello");
 }
 
 #[test]
