@@ -35,7 +35,7 @@ pub(crate) const DURABLE_STREAMS: (&str, &str) = ("durable-streams", "0.1.5");
 const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
 /// A command that works where the tests can run, and the Debian package that brings it.
-const SYSTEM: [(&str, &str); 10] = [
+const SYSTEM: [(&str, &str); 12] = [
     ("command -v cc && command -v make", "build-essential"),
     ("command -v git", "git"),
     ("command -v curl", "curl"),
@@ -49,10 +49,12 @@ const SYSTEM: [(&str, &str); 10] = [
     ("command -v python3", "python3"),
     ("python3 -c 'import ensurepip, venv'", "python3-venv"),
     ("command -v redis-server", "redis-server"),
+    ("command -v nginx || test -x /usr/sbin/nginx", "nginx-light"),
+    ("command -v haproxy || test -x /usr/sbin/haproxy", "haproxy"),
 ];
 
 /// Where each tool is, as the environment variables that `testkit::tool` reads.
-pub(crate) type Tools = [(&'static str, PathBuf); 7];
+pub(crate) type Tools = [(&'static str, PathBuf); 9];
 
 /// Installs whatever is missing.
 ///
@@ -71,6 +73,8 @@ pub(crate) fn install(workspace: &Workspace) -> Result<Tools> {
     let tools = [
         ("TIDEGATE_TEST_CHROMIUM", find("chromium")?),
         ("TIDEGATE_TEST_CURL", find("curl")?),
+        ("TIDEGATE_TEST_HAPROXY", find("haproxy")?),
+        ("TIDEGATE_TEST_NGINX", find("nginx")?),
         ("TIDEGATE_TEST_NODE", find("node")?),
         ("TIDEGATE_TEST_NODE_MODULES", node.join("node_modules")),
         ("TIDEGATE_TEST_NATS_SERVER", find("nats-server")?),

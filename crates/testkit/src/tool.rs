@@ -16,6 +16,8 @@ pub enum Tool {
     Chromium,
     /// curl.
     Curl,
+    /// HAProxy; Debian has it in `/usr/sbin`.
+    Haproxy,
     /// The JavaScript runtime.
     Node,
     /// A `node_modules` folder with `playwright-core`, `undici` and `ws` in it: give it to [`Tool::Node`] as
@@ -23,6 +25,8 @@ pub enum Tool {
     NodeModules,
     /// The NATS server; Debian has it in `/usr/sbin`.
     NatsServer,
+    /// nginx; Debian has it in `/usr/sbin`.
+    Nginx,
     /// A Python whose packages include `aiohttp`, `httpx`, `httpx-sse`, `websockets` and `wsproto`.
     Python,
     /// A Redis server of version 7.0 or later: see [`RedisServer`](crate::RedisServer).
@@ -35,6 +39,8 @@ impl Tool {
         match self {
             Self::Chromium => "TIDEGATE_TEST_CHROMIUM",
             Self::Curl => "TIDEGATE_TEST_CURL",
+            Self::Haproxy => "TIDEGATE_TEST_HAPROXY",
+            Self::Nginx => "TIDEGATE_TEST_NGINX",
             Self::Node => "TIDEGATE_TEST_NODE",
             Self::NodeModules => "TIDEGATE_TEST_NODE_MODULES",
             Self::NatsServer => "TIDEGATE_TEST_NATS_SERVER",
@@ -50,10 +56,9 @@ impl Tool {
             Self::Curl => on_path("curl"),
             Self::Node => on_path("node"),
             Self::NodeModules => in_tools("node/node_modules"),
-            Self::NatsServer => on_path("nats-server").or_else(|| {
-                let debian = PathBuf::from("/usr/sbin/nats-server");
-                debian.is_file().then_some(debian)
-            }),
+            Self::Haproxy => server("haproxy"),
+            Self::NatsServer => server("nats-server"),
+            Self::Nginx => server("nginx"),
             Self::Python => in_tools("python/bin/python"),
             Self::RedisServer => on_path("redis-server"),
         }
@@ -86,6 +91,14 @@ fn locate(
         )),
         None => search().ok_or_else(|| "this test needs it, and it is not installed".to_owned()),
     }
+}
+
+/// Debian keeps servers where the path of most users does not lead.
+fn server(program: &str) -> Option<PathBuf> {
+    on_path(program).or_else(|| {
+        let debian = PathBuf::from("/usr/sbin").join(program);
+        debian.is_file().then_some(debian)
+    })
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -28,6 +28,7 @@ mod log;
 mod nats;
 mod outage;
 mod page;
+mod proxies;
 mod quick_start;
 mod refusals;
 mod resume;
