@@ -106,14 +106,47 @@ pub enum OpenError {
     /// The name of the stream is not one.
     #[error("a stream is named with 1 to 64 letters, digits, `-` or `_`")]
     StreamName,
-    /// No server could be reached, or it refused.
-    #[error("cannot connect to NATS: {detail}; does it run, and are name and password right?")]
+    /// No server could be reached.
+    #[error("cannot connect to NATS: {detail}; does it run, and is it reached from here?")]
     Connect {
         /// What the client says.
         detail: String,
     },
-    /// The server has no JetStream, or has no room for the stream.
-    #[error("JetStream cannot keep the stream: {detail}; start nats-server with JetStream on")]
+    /// The server does not know the name and the password.
+    #[error("NATS lets nobody in with this name and password: {detail}")]
+    Credentials {
+        /// What the client says.
+        detail: String,
+    },
+    /// The user may not do what a store needs.
+    #[error(
+        "NATS refuses its user: {detail}; it needs permission to publish to `$JS.API.>` and to the \
+         stream's subjects, and to subscribe to `_INBOX.>`"
+    )]
+    NotPermitted {
+        /// What the server says.
+        detail: String,
+    },
+    /// The server has no JetStream, or the account has not, or no server of the cluster leads it.
+    #[error(
+        "JetStream is off: {detail}; start nats-server with -js, or with `jetstream {{}}` in its \
+         configuration, and enable it for the account"
+    )]
+    JetStreamOff {
+        /// What the server says.
+        detail: String,
+    },
+    /// The server, or the account, has no room for `max_bytes`.
+    #[error(
+        "JetStream has no room for the stream: {detail}; raise `max_file_store` of nats-server or \
+         `max_file` of the account, or keep less"
+    )]
+    NoRoom {
+        /// What the server says.
+        detail: String,
+    },
+    /// JetStream does not keep the stream for another reason.
+    #[error("JetStream cannot keep the stream: {detail}")]
     JetStream {
         /// What the server says.
         detail: String,

@@ -1,18 +1,61 @@
 //! A connection to NATS that is over when it is lost, instead of being mended.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_nats::{Auth, AuthError, Client, ConnectOptions, ServerAddr};
+use async_nats::{
+    Auth, AuthError, Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError,
+};
 
 use crate::config::{NatsConfig, OpenError};
 use crate::subject::decode;
 
-/// Connects; `dead` is set when the connection is lost.
-pub(crate) async fn connect(
-    config: &NatsConfig,
-    dead: &Arc<AtomicBool>,
-) -> Result<Client, OpenError> {
+/// What a connection tells of itself.
+#[derive(Debug, Default)]
+pub(crate) struct Signs {
+    dead: AtomicBool,
+    /// What the server last said that it does not permit. It says so instead of an answer.
+    forbidden: Mutex<Option<String>>,
+}
+
+impl Signs {
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn die(&self) {
+        self.dead.store(true, Ordering::Release);
+    }
+
+    /// Why a request to this subject was not permitted, if it was not.
+    pub(crate) fn forbidden(&self, subject: &str) -> Option<String> {
+        let said = self.lock_forbidden().clone();
+        // Without its inbox, no request is answered.
+        said.filter(|it| it.contains("Subscription") || it.contains(&format!("\"{subject}\"")))
+    }
+
+    fn lock_forbidden(&self) -> MutexGuard<'_, Option<String>> {
+        // Nothing panics while it holds this lock.
+        self.forbidden
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, event: Event) {
+        match event {
+            Event::Disconnected | Event::Closed => self.die(),
+            Event::ServerError(ServerError::Other(said))
+                if said.starts_with("Permissions Violation") =>
+            {
+                *self.lock_forbidden() = Some(said);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Connects; what becomes of the connection is told to `signs`.
+pub(crate) async fn connect(config: &NatsConfig, signs: &Arc<Signs>) -> Result<Client, OpenError> {
     let servers = config
         .servers
         .split(',')
@@ -42,7 +85,7 @@ pub(crate) async fn connect(
             Ok(auth)
         }
     };
-    let dies = Arc::clone(dead);
+    let told = Arc::clone(signs);
     let client = ConnectOptions::with_auth_callback(credentials)
         .name("tidegate")
         .max_reconnects(servers.len())
@@ -50,18 +93,17 @@ pub(crate) async fn connect(
         .connection_timeout(config.timeout)
         .ping_interval(config.timeout)
         .event_callback(move |event| {
-            if matches!(
-                event,
-                async_nats::Event::Disconnected | async_nats::Event::Closed
-            ) {
-                dies.store(true, Ordering::Release);
-            }
+            told.take(event);
             std::future::ready(())
         })
         .connect(&servers[..])
         .await
-        .map_err(|error| OpenError::Connect {
-            detail: error.to_string(),
+        .map_err(|error| {
+            let detail = error.to_string();
+            match error.kind() {
+                ConnectErrorKind::AuthorizationViolation => OpenError::Credentials { detail },
+                _ => OpenError::Connect { detail },
+            }
         })?;
     spent.store(true, Ordering::Release);
     Ok(client)

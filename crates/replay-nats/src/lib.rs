@@ -37,6 +37,7 @@ mod connect;
 mod known;
 mod message;
 mod reader;
+mod refusal;
 mod session;
 mod store;
 mod stream;

@@ -259,7 +259,7 @@ pub(crate) async fn create(
     let answer = session
         .api(&subject, &query)
         .await
-        .map_err(|it| unavailable(&it))?;
+        .map_err(|it| unavailable(&it.to_string()))?;
     match answer.get("name").and_then(Value::as_str) {
         Some(name) => Ok(name.to_owned()),
         None => Err(unavailable(&format!("no consumer could be made: {answer}"))),

@@ -14,9 +14,10 @@ use replay_store::{Epochs, StoreError};
 use serde_json::{Value, json};
 
 use crate::config::{NatsConfig, OpenError};
-use crate::connect::connect;
+use crate::connect::{Signs, connect};
 use crate::known::Known;
 use crate::message::{MAX_HEADERS, Stored, following};
+use crate::refusal::{Refusal, error_code};
 use crate::stream::{Info, settings};
 use crate::subject::Subjects;
 
@@ -35,7 +36,7 @@ pub(crate) struct Session {
     pub(crate) dedup_window: Duration,
     pub(crate) on_disk: bool,
     timeout: Duration,
-    dead: Arc<AtomicBool>,
+    signs: Arc<Signs>,
     /// Something was ever trimmed.
     trimmed: AtomicBool,
     /// The largest seq seen: a log that ends before it has lost events.
@@ -62,8 +63,8 @@ impl Session {
         before: Option<&Self>,
     ) -> Result<Self, OpenError> {
         let subjects = Subjects::new(&config.stream);
-        let dead = Arc::new(AtomicBool::new(false));
-        let client = connect(config, &dead).await?;
+        let signs = Arc::new(Signs::default());
+        let client = connect(config, &signs).await?;
         let mut session = Self {
             client,
             stream: config.stream.clone(),
@@ -73,7 +74,7 @@ impl Session {
             dedup_window: Duration::ZERO,
             on_disk: false,
             timeout: config.timeout,
-            dead,
+            signs,
             trimmed: AtomicBool::new(false),
             seen: AtomicU64::new(0),
             known: Mutex::new(Known {
@@ -84,23 +85,19 @@ impl Session {
             }),
             epoch_due: tokio::sync::Mutex::new(false),
         };
-        let failed = |detail: String| OpenError::JetStream { detail };
-        let mut info = session.try_info().await.map_err(failed)?;
+        let mut info = session.try_info().await?;
         if info.is_none() {
             let create = format!("$JS.API.STREAM.CREATE.{}", config.stream);
             let created = session
                 .api(&create, &settings(config, &session.subjects))
                 .await;
             // Another hub may have made it at the same time.
-            info = session.try_info().await.map_err(failed)?;
+            info = session.try_info().await?;
             if info.is_none() {
-                return Err(failed(match created {
-                    Ok(answer) => describe(&answer),
-                    Err(error) => error,
-                }));
+                return Err(Refusal::answered(&created?).into());
             }
         }
-        let info = info.ok_or_else(|| failed("it answers nothing".to_owned()))?;
+        let info = info.ok_or_else(|| Refusal::Other("it answers nothing".to_owned()))?;
         info.check(&config.stream, &session.subjects)?;
         session.adopt(config, &info, before);
         Ok(session)
@@ -141,12 +138,12 @@ impl Session {
     }
 
     pub(crate) fn is_dead(&self) -> bool {
-        self.dead.load(Ordering::Acquire)
+        self.signs.is_dead()
     }
 
     /// Nothing known of the stream holds any longer.
     pub(crate) fn end(&self) {
-        self.dead.store(true, Ordering::Release);
+        self.signs.die();
     }
 
     pub(crate) const fn timeout(&self) -> Duration {
@@ -161,7 +158,11 @@ impl Session {
     pub(crate) async fn info(&self) -> Result<Info, StoreError> {
         // What is seen while the answer is on its way may be younger than it.
         let seen = self.seen.load(Ordering::Acquire);
-        let Some(info) = self.try_info().await.map_err(|it| unavailable(&it))? else {
+        let Some(info) = self
+            .try_info()
+            .await
+            .map_err(|it| unavailable(&it.to_string()))?
+        else {
             self.end();
             return Err(unavailable("the stream was deleted"));
         };
@@ -182,7 +183,7 @@ impl Session {
         Ok(info)
     }
 
-    async fn try_info(&self) -> Result<Option<Info>, String> {
+    async fn try_info(&self) -> Result<Option<Info>, Refusal> {
         let subject = format!("$JS.API.STREAM.INFO.{}", self.stream);
         let ask = async |deleted| {
             let answer = self
@@ -190,10 +191,10 @@ impl Session {
                 .await?;
             match error_code(&answer) {
                 Some(STREAM_NOT_FOUND) => Ok(None),
-                Some(_) => Err(describe(&answer)),
+                Some(_) => Err(Refusal::answered(&answer)),
                 None => Info::parse(&answer)
                     .map(Some)
-                    .ok_or_else(|| "its answer cannot be read".to_owned()),
+                    .ok_or_else(|| Refusal::Other("its answer cannot be read".to_owned())),
             }
         };
         match ask(false).await? {
@@ -229,14 +230,14 @@ impl Session {
         let answer = self
             .api(&subject, query)
             .await
-            .map_err(|it| unavailable(&it))?;
+            .map_err(|it| unavailable(&it.to_string()))?;
         match error_code(&answer) {
             Some(NO_MESSAGE) => Ok(None),
             Some(code) => {
                 if code == STREAM_NOT_FOUND {
                     self.end();
                 }
-                Err(unavailable(&describe(&answer)))
+                Err(unavailable(&Refusal::answered(&answer).to_string()))
             }
             None => answer.get("message").map(Stored::answered).transpose(),
         }
@@ -256,7 +257,7 @@ impl Session {
             .headers(headers)
             .payload(data)
             .timeout(Some(self.timeout));
-        let answer = match self.client.send_request(subject, request).await {
+        let answer = match self.client.send_request(subject.clone(), request).await {
             Ok(answer) => answer,
             Err(error) => {
                 use async_nats::RequestErrorKind as Kind;
@@ -265,7 +266,10 @@ impl Session {
                     Kind::NoResponders | Kind::InvalidSubject | Kind::MaxPayloadExceeded => {
                         unavailable(&error.to_string())
                     }
-                    Kind::TimedOut | Kind::Other => unknown(&error.to_string()),
+                    Kind::TimedOut | Kind::Other => {
+                        let forbidden = self.signs.forbidden(&subject);
+                        unknown(&Refusal::unanswered(&error, forbidden).to_string())
+                    }
                 });
             }
         };
@@ -273,7 +277,7 @@ impl Session {
             .map_err(|_| unknown("the server's answer cannot be read"))?;
         match error_code(&answer) {
             Some(WRONG_LAST) => return Ok(Published::Conflict),
-            Some(_) => return Err(unavailable(&describe(&answer))),
+            Some(_) => return Err(unavailable(&Refusal::answered(&answer).to_string())),
             None => {}
         }
         let seq = answer
@@ -291,9 +295,9 @@ impl Session {
     }
 
     /// Asks JetStream something.
-    pub(crate) async fn api(&self, subject: &str, query: &Value) -> Result<Value, String> {
+    pub(crate) async fn api(&self, subject: &str, query: &Value) -> Result<Value, Refusal> {
         if self.is_dead() {
-            return Err("the connection is lost".to_owned());
+            return Err(Refusal::Other("the connection is lost".to_owned()));
         }
         let request = Request::new()
             .payload(query.to_string().into())
@@ -302,8 +306,8 @@ impl Session {
             .client
             .send_request(subject.to_owned(), request)
             .await
-            .map_err(|error| error.to_string())?;
-        serde_json::from_slice(&answer.payload).map_err(|error| error.to_string())
+            .map_err(|error| Refusal::unanswered(&error, self.signs.forbidden(subject)))?;
+        serde_json::from_slice(&answer.payload).map_err(|error| Refusal::Other(error.to_string()))
     }
 
     pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
@@ -374,21 +378,6 @@ impl Session {
             }
         }
     }
-}
-
-fn error_code(answer: &Value) -> Option<u64> {
-    let error = answer.get("error")?;
-    Some(error.get("err_code").and_then(Value::as_u64).unwrap_or(0))
-}
-
-fn describe(answer: &Value) -> String {
-    let error = answer
-        .get("error")
-        .and_then(|error| error.get("description"));
-    error
-        .and_then(Value::as_str)
-        .unwrap_or("no reason given")
-        .to_owned()
 }
 
 pub(crate) fn unavailable(detail: &str) -> StoreError {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
-use replay_nats::{NatsConfig, NatsStore};
+use anyhow::{Context, anyhow, bail};
+use replay_nats::{NatsConfig, NatsStore, OpenError};
 use replay_redis::{RedisConfig, RedisStore};
 use replay_sqlite::{SqliteConfig, SqliteStore};
 use replay_store::{AnyStore, Clock, Epoch, MemoryConfig, MemoryStore};
@@ -75,6 +75,10 @@ impl StoreChoice {
                 };
                 let store = NatsStore::open(config, seeds()?)
                     .await
+                    .map_err(|error| match error {
+                        OpenError::NoRoom { .. } => anyhow!("{error}: --retain-log-bytes"),
+                        error => error.into(),
+                    })
                     .with_context(|| format!("cannot open the event store {self}"))?;
                 Ok(AnyStore::new(store))
             }

@@ -1,7 +1,11 @@
 //! Opening: what is refused, and with which words.
 
+use std::time::Duration;
+
 use async_nats::Client;
+use futures::StreamExt as _;
 use replay_nats::{NatsConfig, NatsStore, OpenError};
+use replay_store::{After, Append, Limit, ReplayStore as _, Selector, Topic};
 use serde_json::{Value, json};
 
 use crate::server::{Server, open};
@@ -22,18 +26,90 @@ async fn ask(client: &Client, subject: &str, query: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_or_keeps_nothing_is_told() {
-    let config = NatsConfig {
+async fn each_reason_why_it_does_not_open_has_advice_of_its_own() {
+    const USER: &str = "user: \"u\", password: \"p\"";
+    const STORE: &str = "jetstream { store_dir: \"FOLDER\", max_file_store: ";
+    let wide = format!("{STORE} 16GB }}");
+    let reasons = [
+        (String::new(), "jetstream {}"),
+        (
+            format!("{wide}\naccounts {{ A: {{ users: [ {{ {USER} }} ] }} }}"),
+            "for the account",
+        ),
+        (format!("{STORE} 1MB }}"), "max_file_store"),
+        (
+            format!(
+                "{wide}\naccounts {{ A: {{ users: [ {{ {USER} }} ], \
+                 jetstream: {{ max_file: 1MB }} }} }}"
+            ),
+            "max_file_store",
+        ),
+        (
+            format!(
+                "{wide}\nauthorization {{ users: [ {{ {USER}, \
+                 permissions: {{ publish: [\"$JS.API.STREAM.INFO.>\"] }} }} ] }}"
+            ),
+            "Publish to \"$JS.API.STREAM.CREATE.TIDEGATE\"; it needs permission",
+        ),
+        (
+            format!(
+                "{wide}\nauthorization {{ users: [ {{ {USER}, \
+                 permissions: {{ subscribe: [\"a\"] }} }} ] }}"
+            ),
+            "Subscription to \"_INBOX.",
+        ),
+        (
+            format!("{wide}\nauthorization {{ user: \"u\", password: \"other\" }}"),
+            "name and password",
+        ),
+    ];
+    for (settings, advice) in reasons {
+        let server = Server::with_settings(&settings);
+        let config = NatsConfig {
+            servers: format!("nats://u:p@127.0.0.1:{}", server.port()),
+            timeout: Duration::from_secs(2),
+            ..NatsConfig::default()
+        };
+        let error = refused(config).await.to_string();
+        assert!(error.contains(advice), "{settings}: {error}");
+        for other in ["does it run", "max_file_store", "jetstream {}"] {
+            let means = advice == other || (other == "jetstream {}" && advice == "for the account");
+            assert_eq!(error.contains(other), means, "{settings}: {error}");
+        }
+    }
+
+    let nowhere = NatsConfig {
         servers: "nats://127.0.0.1:1".to_owned(),
         ..NatsConfig::default()
     };
-    let error = refused(config).await;
-    assert!(matches!(error, OpenError::Connect { .. }), "{error}");
+    let error = refused(nowhere).await.to_string();
+    assert!(error.contains("does it run"), "{error}");
+}
 
-    let plain = Server::without_jetstream();
-    let error = refused(plain.config()).await;
-    assert!(matches!(error, OpenError::JetStream { .. }), "{error}");
-    assert!(error.to_string().contains("JetStream on"), "{error}");
+#[tokio::test]
+async fn the_permissions_that_are_asked_for_suffice() {
+    let server = Server::with_settings(
+        "jetstream { store_dir: \"FOLDER\", max_file_store: 16GB }
+         authorization { users: [ { user: \"u\", password: \"p\", permissions: {
+           publish: [\"$JS.API.>\", \"TIDEGATE.>\"], subscribe: [\"_INBOX.>\"] } } ] }",
+    );
+    let url = format!("nats://u:p@127.0.0.1:{}", server.port());
+    let store = open(NatsConfig::from_url(&url).expect("valid")).await;
+    let mut hints = store.hints().expect("it gives hints");
+    // With the first one, what they come from is there.
+    hints.next().await.expect("a hint");
+    let topic = Topic::new("t").expect("a topic");
+    let appended = store
+        .append(vec![Append::new(topic, "one")])
+        .await
+        .expect("it is appended");
+    let page = store
+        .read(&Selector::all(), After::Earliest, Limit::default())
+        .await
+        .expect("it is read");
+    assert_eq!(page.events.len(), 1);
+    let hint = hints.next().await.expect("another");
+    assert_eq!(hint.events[0].position, appended[0].position);
 }
 
 #[tokio::test]
@@ -87,7 +163,6 @@ async fn a_stream_that_would_lose_events_is_refused_and_left_as_it_was() {
 
 #[tokio::test]
 async fn a_stream_that_becomes_unsafe_is_read_no_more() {
-    use replay_store::{After, Limit, ReplayStore as _, Selector};
     let server = Server::start();
     let store = server.open().await;
     let client = async_nats::connect(server.config().servers)
@@ -135,7 +210,7 @@ async fn name_and_password_of_the_url_are_used() {
         ..NatsConfig::default()
     };
     let error = refused(wrong).await;
-    assert!(matches!(error, OpenError::Connect { .. }), "{error}");
+    assert!(matches!(error, OpenError::Credentials { .. }), "{error}");
     let right = format!("nats://u:p%2540%3Aw@127.0.0.1:{}", server.port());
     drop(open(NatsConfig::from_url(&right).expect("valid")).await);
 }

@@ -15,15 +15,15 @@ impl Server {
         Self(NatsServer::start())
     }
 
-    pub(crate) fn without_jetstream() -> Self {
-        Self(NatsServer::with_settings(""))
+    pub(crate) fn with_settings(settings: &str) -> Self {
+        Self(NatsServer::with_settings(settings))
     }
 
     pub(crate) fn with_password(user: &str, password: &str) -> Self {
-        Self(NatsServer::with_settings(&format!(
+        Self::with_settings(&format!(
             "jetstream {{ store_dir: \"FOLDER\", max_file_store: 16GB }}\n\
              authorization {{ user: \"{user}\", password: \"{password}\" }}"
-        )))
+        ))
     }
 
     pub(crate) const fn port(&self) -> u16 {

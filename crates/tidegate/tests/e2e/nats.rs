@@ -97,33 +97,33 @@ fn three_hubs_on_one_nats_serve_one_log_while_a_hub_and_the_broker_are_killed() 
 
 #[test]
 fn what_a_nats_store_cannot_do_is_refused_at_the_start() {
+    let refused = |store: &str, options: &[&str], said: &[&str]| {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--store", store];
+        let refused = run(tidegate(&[&serve, options].concat()));
+        assert_eq!(refused.code, Some(1));
+        for said in said {
+            assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
+        }
+        assert!(!refused.stderr.contains("secret"), "{}", refused.stderr);
+    };
     let nats = NatsServer::start();
-    let refused = run(tidegate(&[
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--store",
-        &nats.url(),
-        "--retain-events",
-        "5",
-    ]));
-    assert_eq!(refused.code, Some(1));
-    assert!(
-        refused.stderr.contains("--retain-events"),
-        "{}",
-        refused.stderr
+    refused(&nats.url(), &["--retain-events", "5"], &["--retain-events"]);
+    refused(
+        "nats://user:secret@127.0.0.1:1",
+        &[],
+        &["cannot connect to NATS", "does it run"],
     );
-    let away = "nats://user:secret@127.0.0.1:1";
-    let refused = run(tidegate(&[
+    let small =
+        NatsServer::with_settings("jetstream { store_dir: \"FOLDER\", max_file_store: 8MB }");
+    refused(&small.url(), &[], &["max_file_store", "--retain-log-bytes"]);
+    let less = [
         "serve",
         "--listen",
         "127.0.0.1:0",
-        "--store",
-        away,
-    ]));
-    assert_eq!(refused.code, Some(1));
-    for said in ["cannot connect to NATS", "does it run"] {
-        assert!(refused.stderr.contains(said), "{said}: {}", refused.stderr);
-    }
-    assert!(!refused.stderr.contains("secret"), "{}", refused.stderr);
+        "--retain-log-bytes",
+        "4MiB",
+    ];
+    drop(Hub::run(tidegate(
+        &[&less[..], &["--store", &small.url()]].concat(),
+    )));
 }
