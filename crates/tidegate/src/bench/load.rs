@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::crowd::{Crowd, PATIENCE, Resume};
+use super::crowd::{Crowd, Resume};
 use super::progress::Progress;
 use super::subscriber::State;
 
@@ -28,7 +28,8 @@ pub(crate) struct Bounds {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stage {
     pub(crate) published: u64,
-    /// Due by the end and not sent, because the connections that publish were waiting for answers.
+    /// Due by the end and not sent even some time after it, because the connections that publish were
+    /// waiting for answers.
     pub(crate) unsent: u64,
     /// From the first publish to the last delivery.
     pub(crate) took: Duration,
@@ -49,7 +50,7 @@ impl Crowd {
             };
             let began = Instant::now();
             self.send(0, |out| request.clone_into(out));
-            while !self.publishers[0].is_free() && began.elapsed() < PATIENCE {
+            while !self.publishers[0].is_free() && began.elapsed() < self.patience {
                 self.turn(Duration::from_millis(100))?;
             }
             if let Some(why) = &self.figures.first_failure {
@@ -72,7 +73,7 @@ impl Crowd {
             // Nobody counts on what came before a subscription held.
             (self.expected, self.progress) = (0, 0);
             let one_each = Bounds {
-                time: PATIENCE * 6,
+                time: self.patience * 6,
                 messages: self.published.len() as u64,
             };
             self.load(
@@ -97,7 +98,7 @@ impl Crowd {
             if let Some(why) = &self.figures.first_end {
                 bail!("a subscriber lost its connection before the load began: {why}");
             }
-            if began.elapsed() > PATIENCE * 6 {
+            if began.elapsed() > self.patience * 6 {
                 bail!(
                     "{without} of {} subscribers do not receive what is published; do the URLs name \
                      the same topic? (the payload must arrive as it was sent)",
@@ -137,23 +138,33 @@ impl Crowd {
                 Duration::from_secs_f64(before / rate)
             }
         };
+        // What falls due in time is sent though it be late: it may be this program that was held up. A hub
+        // that is too slow for the rate gets no more time than one that says nothing.
+        let end = match pace {
+            Pace::Window(_) => bounds.time,
+            Pace::Rate(_) => bounds.time + patience,
+        };
+        let mut silent = false;
         loop {
             let elapsed = began.elapsed();
             let mut wait = Duration::from_millis(100);
             let mut free = 0;
+            let mut over = true;
             let publishing = |stage: &Stage| stage.published < bounds.messages;
             for (publisher, sent) in sent.iter_mut().enumerate() {
+                let due = due(publisher, *sent);
+                let in_time = publishing(&stage) && due < bounds.time && elapsed < end;
+                over &= !in_time;
                 if !self.publishers[publisher].is_free() {
                     continue;
                 }
                 free += 1;
-                let due = due(publisher, *sent);
                 let way = self.expected.saturating_sub(self.progress);
                 let room = match pace {
                     Pace::Window(window) => way + fanout <= u64::from(window) * fanout,
                     Pace::Rate(_) => true,
                 };
-                if !publishing(&stage) || due >= bounds.time || elapsed >= bounds.time || !room {
+                if !in_time || !room {
                     continue;
                 }
                 if due > elapsed {
@@ -171,18 +182,17 @@ impl Crowd {
                 self.publish(publisher, topic as u32, due);
                 free -= 1;
             }
-            let over = elapsed >= bounds.time || !publishing(&stage);
             let all_there = self.expected <= self.progress && free == publishers;
             if over && all_there {
                 break;
             }
-            if self.last_progress.elapsed() > patience && (over || !all_there) {
+            if silent && self.last_progress.elapsed() > patience && (over || !all_there) {
                 stage.gave_up = true;
                 break;
             }
             // The poll rounds up to milliseconds; a message that is due sooner is waited for awake.
             let wait = wait.saturating_sub(Duration::from_millis(1));
-            self.turn(Duration::from_millis(wait.as_millis() as u64))?;
+            silent = self.is_silent(Duration::from_millis(wait.as_millis() as u64))?;
             if let Some(progress) = &mut progress {
                 progress.show(self, began.elapsed());
             }
@@ -193,6 +203,14 @@ impl Crowd {
             stage.unsent = due.min(bounds.messages).saturating_sub(stage.published);
         }
         Ok(stage)
+    }
+
+    /// Takes a [`turn`](Self::turn), and whether it brought nothing. Only who has looked can say so: this
+    /// program may be the one that was held up.
+    fn is_silent(&mut self, timeout: Duration) -> anyhow::Result<bool> {
+        let before = self.last_progress;
+        self.turn(timeout)?;
+        Ok(self.last_progress == before)
     }
 
     /// Lets time pass.
@@ -244,6 +262,7 @@ impl Crowd {
         self.connect(count, Some(from), |_| false)?;
         self.last_progress = Instant::now();
         let mut done = vec![None; self.subscribers.len()];
+        let mut silent = false;
         loop {
             let now = began.elapsed();
             for (subscriber, done) in self.subscribers.iter().zip(&mut done) {
@@ -252,10 +271,10 @@ impl Crowd {
                 }
             }
             let waiting = done.contains(&None) && self.figures.closed < u64::from(count);
-            if !waiting || self.last_progress.elapsed() > PATIENCE {
+            if !waiting || (silent && self.last_progress.elapsed() > self.patience) {
                 break;
             }
-            self.turn(Duration::from_millis(50))?;
+            silent = self.is_silent(Duration::from_millis(50))?;
         }
         let mut times: Vec<Duration> = done.into_iter().flatten().collect();
         times.sort_unstable();

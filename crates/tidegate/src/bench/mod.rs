@@ -27,7 +27,7 @@ use anyhow::{Context, bail};
 
 use crate::descriptors;
 use crate::output::{Output, notice};
-use crowd::{Crowd, PATIENCE, Resume};
+use crowd::{Crowd, Resume};
 use load::{Bounds, Pace};
 use options::Bench;
 use process::Processes;
@@ -63,13 +63,7 @@ pub(crate) fn run(options: &Bench) -> anyhow::Result<()> {
     let mut random = [0; 2];
     getrandom::fill(&mut random).context("no random bytes to be had")?;
     let run = u16::from_ne_bytes(random);
-    let crowd = Crowd::new(
-        Target::new(options, run)?,
-        run,
-        options.topics,
-        options.publishers,
-        options.size as usize,
-    )?;
+    let crowd = Crowd::new(Target::new(options, run)?, run, options)?;
     let mut bench = Run {
         options,
         crowd,
@@ -146,12 +140,13 @@ impl Run<'_> {
 
     fn warm_up(&mut self) -> anyhow::Result<()> {
         self.progress.say("warming up");
+        let patience = self.crowd.patience;
         let bounds = Bounds {
-            time: PATIENCE,
+            time: patience,
             messages: u64::from(self.options.warm_up) * u64::from(self.options.topics),
         };
         let window = Pace::Window(self.options.window);
-        self.crowd.load(window, bounds, PATIENCE, None)?;
+        self.crowd.load(window, bounds, patience, None)?;
         self.crowd.measure();
         Ok(())
     }
@@ -168,7 +163,8 @@ impl Run<'_> {
         let own = Processes::own();
         let (began, server, client) = (Instant::now(), self.server.cpu(), own.cpu());
         let progress = Some(&mut self.progress);
-        let stage = self.crowd.load(pace, bounds, PATIENCE, progress)?;
+        let patience = self.crowd.patience;
+        let stage = self.crowd.load(pace, bounds, patience, progress)?;
         self.report.load = Some(Load {
             stage,
             server: self.server.cpu().saturating_sub(server),
@@ -192,7 +188,8 @@ impl Run<'_> {
             time: Duration::from_secs(60),
             messages: missed.into(),
         };
-        let published = self.crowd.load(Pace::Window(1), bounds, PATIENCE, None)?;
+        let patience = self.crowd.patience;
+        let published = self.crowd.load(Pace::Window(1), bounds, patience, None)?;
         if published.published < u64::from(missed) || self.crowd.figures.failed > 0 {
             let why = self.crowd.figures.first_failure.take();
             bail!(

@@ -196,6 +196,11 @@ pub(crate) struct Bench {
           default_value_t = 0.3, value_parser = seconds)]
     pub(crate) idle: f64,
 
+    /// How long nothing may arrive before the run gives up on what is missing.
+    #[arg(long, env = "TIDEGATE_PATIENCE", value_name = "S", hide_env_values = true,
+          default_value_t = 5.0, value_parser = seconds)]
+    pub(crate) patience: f64,
+
     /// Per cent of the subscribers that stop reading once they have joined.
     #[arg(long, env = "TIDEGATE_STALLED", value_name = "PERCENT", hide_env_values = true,
           default_value_t = 0.0, value_parser = percent)]

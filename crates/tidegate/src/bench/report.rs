@@ -311,8 +311,10 @@ impl Report {
         }
         if let Some(load) = &self.load {
             if load.stage.gave_up {
-                let text = "gave up: for 5 s nothing arrived although something was missing";
-                warnings.push(text.to_owned());
+                let patience = crowd.patience.as_secs_f64();
+                warnings.push(format!(
+                    "gave up: for {patience} s nothing arrived although something was missing"
+                ));
             }
             if load.stage.unsent > 0 {
                 let unsent = load.stage.unsent;

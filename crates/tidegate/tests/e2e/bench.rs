@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::hub::{Hub, MEMORY, tidegate};
 use crate::program::{Finished, run};
 
+/// The machine may be busy: that is not the hub's silence.
+const PATIENT: [&str; 2] = ["--patience", "60"];
+
 fn bench(url: &str, options: &[&str]) -> Finished {
     run(tidegate(
         &[&["bench", "--url", url, "--json"], options].concat(),
@@ -21,7 +24,10 @@ fn bench(url: &str, options: &[&str]) -> Finished {
 fn exact(options: &[&str]) -> Value {
     let hub = Hub::start(MEMORY);
     let pid = hub.pid().to_string();
-    let finished = bench(&hub.url(""), &[&["--pid", &pid], options].concat());
+    let finished = bench(
+        &hub.url(""),
+        &[&["--pid", &pid], &PATIENT, options].concat(),
+    );
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     let report: Value = serde_json::from_str(&finished.stdout).expect("it prints an object");
     for nothing in [
@@ -53,7 +59,8 @@ fn check_fan_out(options: &[&str], reading: u64) -> Value {
     assert!(published > 0);
     assert_eq!(report["deliveries"], published * reading, "{report}");
     assert!(number("server_cpu_us_per_delivery") > 0.0);
-    assert!(number("rss_idle") >= number("rss_before") && number("rss_before") > 0.0);
+    // More before than idle is possible: an allocator gives back what a start has needed.
+    assert!(number("rss_before") > 0.0 && number("rss_idle") > 0.0);
     let latency = |name: &str| report["latency_us"][name].as_f64().unwrap();
     assert!(latency("min") > 0.0 && latency("min") <= latency("p50"));
     assert!(latency("p50") <= latency("p99") && latency("p99") <= latency("max"));
@@ -90,9 +97,13 @@ fn many_subscribers_share_a_connection_of_http2() {
 #[test]
 fn websockets_go_over_http2_where_the_hub_offers_it_and_the_remedy_is_named_where_not() {
     let options = ["--http2", "--streams", "7", "--ws"];
-    let crowd = ["--connections", "20", "--messages", "50", "--window", "8"];
+    let crowd = ["--connections", "20", "--window", "8"];
+    let load = ["--messages", "50", "--seconds", "60"];
     let hub = Hub::serve(&["--store", "memory", "--ws-over-h2"]);
-    let finished = bench(&hub.url(""), &[&options[..], &crowd].concat());
+    let finished = bench(
+        &hub.url(""),
+        &[&options[..], &crowd, &load, &PATIENT].concat(),
+    );
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     let report: Value = serde_json::from_str(&finished.stdout).expect("it prints an object");
     assert_eq!(
@@ -186,8 +197,10 @@ fn answer(
             }
         }
         if first.starts_with("GET") {
+            // Who reads the head gets all that is published from then on.
+            let mut subscribers = subscribers.lock().unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")?;
-            subscribers.lock().unwrap().push(stream);
+            subscribers.push(stream);
             return Ok(());
         }
         let mut body = vec![0; length];
@@ -206,8 +219,10 @@ fn check_flawed(times: fn(usize) -> usize, lost: u64, duplicates: u64, said: &st
     // One message to join, none to warm up, nine measured: numbers 1 to 9.
     let url = flawed_hub(times);
     let crowd = ["--connections", "4", "--warm-up", "0", "--messages", "9"];
-    let hub = ["--seconds", "30", "--hub", "nchan", "--window", "9"];
-    let finished = bench(&url, &[&crowd[..], &hub[..]].concat());
+    let hub = ["--seconds", "60", "--hub", "nchan", "--window", "9"];
+    // Two of these hubs do fall silent, which takes so long to find out.
+    let patience = ["--patience", "10"];
+    let finished = bench(&url, &[&crowd[..], &hub, &patience].concat());
     let report: Value = serde_json::from_str(&finished.stdout).expect("it prints an object");
     assert_eq!(report["lost"], lost, "{report}");
     assert_eq!(report["duplicates"], duplicates, "{report}");

@@ -68,7 +68,9 @@ fn a_hub_with_a_certificate_speaks_both_protocols() {
         let url = format!("https://localhost:{port}");
         let bench = ["bench", "--json", "--url", &url, "--ca", cert];
         let crowd = ["--connections", "20", "--messages", "50", "--window", "8"];
-        let finished = run(tidegate(&[&bench[..], &crowd, version].concat()));
+        // As long as a busy machine may take.
+        let time = ["--seconds", "60", "--patience", "60"];
+        let finished = run(tidegate(&[&bench[..], &crowd, &time, version].concat()));
         assert_eq!(finished.code, Some(0), "{}", finished.stderr);
         let report: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
         assert_eq!(

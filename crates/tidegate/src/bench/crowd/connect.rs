@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use mio::{Interest, Token};
 use socket2::SockRef;
 
-use super::{Crowd, PATIENCE};
+use super::Crowd;
 use crate::bench::check::Check;
 use crate::bench::connection::{Connection, Wire};
 use crate::bench::http2::{Http2, STALLED_WINDOW, STREAM_WINDOW};
@@ -71,12 +71,12 @@ impl Crowd {
             }
             if self.opened != last.0 {
                 last = (self.opened, Instant::now());
-            } else if last.1.elapsed() > PATIENCE * 2 {
+            } else if last.1.elapsed() > self.patience * 2 {
                 bail!(
                     "{} of {count} subscribers are connected, and for {} s no other was answered; \
                      is the server out of descriptors or connections?",
                     self.opened - first,
-                    PATIENCE.as_secs() * 2
+                    self.patience.as_secs_f64() * 2.0
                 );
             }
         }

@@ -15,6 +15,7 @@ use super::check::Tally;
 use super::connection::{Connection, Wire};
 use super::figures::Figures;
 use super::framing::Said;
+use super::options::Bench;
 use super::payload::Marker;
 use super::publisher::{Answer, Publisher};
 use super::subscriber::{ROOM, State, Subscriber};
@@ -28,14 +29,13 @@ const PUBLISHERS: usize = 1 << 30;
 /// What one read takes at most.
 const READ: usize = 256 * 1024;
 
-/// How long nothing may happen before it counts as nothing more to come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-
 pub(crate) struct Crowd {
     poll: Poll,
     events: Events,
     pub(crate) target: Target,
     run: u16,
+    /// How long nothing may happen before it counts as nothing more to come.
+    pub(crate) patience: Duration,
     origin: Instant,
     connections: Vec<Connection>,
     pub(crate) subscribers: Vec<Subscriber>,
@@ -62,13 +62,8 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    pub(crate) fn new(
-        target: Target,
-        run: u16,
-        topics: u32,
-        publishers: u32,
-        size: usize,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn new(target: Target, run: u16, options: &Bench) -> anyhow::Result<Self> {
+        let (topics, size) = (options.topics, options.size as usize);
         let requests = (0..topics).map(|topic| target.publish_request(topic, size));
         let publisher = |n: u32| {
             let token = Token(PUBLISHERS + n as usize);
@@ -80,10 +75,11 @@ impl Crowd {
             requests: requests.collect(),
             gap: Finder::new(target.gap),
             run,
+            patience: Duration::from_secs_f64(options.patience),
             origin: Instant::now(),
             connections: Vec::new(),
             subscribers: Vec::new(),
-            publishers: (0..publishers).map(publisher).collect(),
+            publishers: (0..options.publishers).map(publisher).collect(),
             target,
             published: vec![0; topics as usize],
             live: vec![0; topics as usize],
@@ -150,14 +146,17 @@ impl Crowd {
 
     /// Waits at most `timeout` for something to happen, and serves all of it.
     pub(crate) fn turn(&mut self, timeout: Duration) -> anyhow::Result<()> {
-        let timeout = if self.pending.is_empty() {
+        let mut timeout = if self.pending.is_empty() {
             timeout
         } else {
             Duration::ZERO
         };
-        match self.poll.poll(&mut self.events, Some(timeout)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            result => result.context("waiting for sockets")?,
+        while let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error).context("waiting for sockets");
+            }
+            // What has come while this process was stopped.
+            timeout = Duration::ZERO;
         }
         for _ in 0..self.pending.len() {
             if let Some(place) = self.pending.pop_front() {
