@@ -120,9 +120,11 @@ document.title = `${topic} - Tidegate`
 document.getElementById('publish').addEventListener('submit', async (submitted) => {
   submitted.preventDefault()
   const field = document.getElementById('data')
+  const data = field.value
   try {
-    const { id } = await publish({ topic: document.getElementById('to').value, data: field.value })
-    field.value = ''
+    const { id } = await publish({ topic: document.getElementById('to').value, data })
+    // What was typed meanwhile stays.
+    if (field.value === data) field.value = ''
     report(`Published ${id}`)
   } catch (error) {
     report(`Not published: ${error.message}`, true)

@@ -21,6 +21,7 @@ async function main() {
     executablePath: process.argv[2],
     headless: true,
     chromiumSandbox: false,
+    timeout: PATIENCE_MS,
   })
   const page = await browser.newPage({ ignoreHTTPSErrors: true, viewport: { width: 1200, height: 900 } })
   page.setDefaultTimeout(PATIENCE_MS)
@@ -28,6 +29,7 @@ async function main() {
   page.on('console', (message) => said.push(`${message.type()}: ${message.text()}`))
   page.on('pageerror', (error) => said.push(`uncaught: ${error.message}`))
 
+  console.log('ready')
   const commands = {
     open: ({ url }) => page.goto(url).then(() => null),
     evaluate: ({ expression }) => page.evaluate(expression),

@@ -22,9 +22,9 @@ impl Browser {
             ))
             .arg(tool(Tool::Chromium))
             .env("NODE_PATH", tool(Tool::NodeModules));
-        Self {
-            program: Program::start(command),
-        }
+        let program = Program::start(command);
+        assert_eq!(program.line(), "ready");
+        Self { program }
     }
 
     #[track_caller]
