@@ -265,14 +265,17 @@ fn every_dropped_event_is_in_a_gap_in_the_counter_and_in_the_log_with_its_connec
     while !stream.contains("$ready") {
         stream.push_str(&String::from_utf8(slow.read()).unwrap());
     }
-    // More than the tail, the sockets and what the hub holds for a connection.
-    let data = "x".repeat(20 * 1024);
+    // More than the tail, the sockets and what the hub holds for a connection; soon enough, for who
+    // takes nothing for long is cut off.
+    let data = "x".repeat(100 * 1024);
     let mut publisher = Http::connect(hub.address());
-    for _ in 0..2_000 {
+    for _ in 0..400 {
         publisher.publish("a", &data);
     }
-    let last = publisher.publish("a", "the last");
-    while !stream.contains(&last) {
+    publisher.publish("a", "the last");
+    let mut looked = 0;
+    while !stream[looked..].contains("data: the last\n") {
+        looked = stream.len().saturating_sub(100);
         let read = slow.read();
         assert!(!read.is_empty(), "the stream ended");
         stream.push_str(&String::from_utf8(read).unwrap());
@@ -295,12 +298,12 @@ fn every_dropped_event_is_in_a_gap_in_the_counter_and_in_the_log_with_its_connec
                 .unwrap()
         })
         .sum();
-    assert!(told > 1_000, "{gaps:?}");
+    assert!(told > 200, "{gaps:?}");
     let got = lines
         .iter()
         .filter(|line| line.starts_with("data: x") || **line == "data: the last")
         .count() as u64;
-    assert_eq!(told + got, 2_001);
+    assert_eq!(told + got, 401);
     let now = Metrics::scrape(&hub);
     now.check(&[
         (
@@ -335,7 +338,7 @@ fn every_dropped_event_is_in_a_gap_in_the_counter_and_in_the_log_with_its_connec
 
 #[test]
 fn a_node_stops_being_ready_before_its_subscribers_go() {
-    let hub = Hub::serve(&["--store", "memory", "--admin", ADMIN, "--drain", "20"]);
+    let hub = Hub::serve(&["--store", "memory", "--admin", ADMIN, "--drain", "600"]);
     assert_eq!(status_of(&hub, "/livez", &[]).0, "200");
     assert_eq!(
         status_of(&hub, "/readyz", &[]),

@@ -60,7 +60,9 @@ def with_websockets():
     from websockets.sync.client import connect
 
     exchange = Exchange()
-    with connect(url, subprotocols=[PROTOCOL], proxy=None) as socket:
+    with connect(
+        url, subprotocols=[PROTOCOL], proxy=None, open_timeout=60, close_timeout=60
+    ) as socket:
         socket.send(exchange.first())
         for text in socket:
             answers = exchange.answer(text)

@@ -30,7 +30,13 @@ def hub(socket):
 
 deflate = "deflate" if compression == "on" else None
 with serve(
-    hub, "127.0.0.1", 0, compression=deflate, subprotocols=["tidegate.v1+json"]
+    hub,
+    "127.0.0.1",
+    0,
+    compression=deflate,
+    subprotocols=["tidegate.v1+json"],
+    open_timeout=60,
+    close_timeout=60,
 ) as server:
     print("http://127.0.0.1:%d" % server.socket.getsockname()[1], flush=True)
     server.serve_forever()

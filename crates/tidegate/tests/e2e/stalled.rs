@@ -1,7 +1,9 @@
 //! One reader that stops reading costs the hub a bounded amount of memory and the others nothing.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -12,6 +14,10 @@ use crate::subscription::{Make, Subscription};
 const EVENTS: usize = 10_000;
 const EVENT_BYTES: usize = 10 * 1024;
 const PUBLISHERS: usize = 4;
+
+/// How far publishers may be ahead of the slower reader: far less than what a subscriber is cut off for,
+/// however slow this program is.
+const AHEAD: usize = 2_000;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -37,19 +43,24 @@ fn check(make: Make, stall: impl FnOnce(&Hub) -> Http) {
     let _stalled = stall(&hub);
     let (before, _) = hub.memory();
 
+    let read: Vec<_> = readers.iter().map(|_| AtomicUsize::new(0)).collect();
+    let slowest = || read.iter().map(|it| it.load(Ordering::Relaxed)).min();
     thread::scope(|scope| {
         for publisher in 0..PUBLISHERS {
             let address = hub.address();
             scope.spawn(move || {
                 let mut http = Http::connect(address);
                 for number in 0..EVENTS / PUBLISHERS {
+                    while slowest() < (number * PUBLISHERS).checked_sub(AHEAD) {
+                        thread::sleep(Duration::from_millis(1));
+                    }
                     let name = format!("{publisher} {number} ");
                     http.publish("a", &format!("{name:x<EVENT_BYTES$}"));
                 }
             });
         }
-        for reader in &mut readers {
-            scope.spawn(move || check_complete(reader));
+        for (reader, read) in readers.iter_mut().zip(&read) {
+            scope.spawn(move || check_complete(reader, read));
         }
     });
 
@@ -64,9 +75,9 @@ fn check(make: Make, stall: impl FnOnce(&Hub) -> Http) {
     );
 }
 
-/// The reader gets every event once: the log's order, and so each publisher's own.
+/// The reader gets every event once: the log's order, and so each publisher's own. Counts them.
 #[track_caller]
-fn check_complete(reader: &mut Subscription) {
+fn check_complete(reader: &mut Subscription, read: &AtomicUsize) {
     let mut next: HashMap<String, usize> = HashMap::new();
     let mut last = 0;
     for _ in 0..EVENTS {
@@ -81,6 +92,7 @@ fn check_complete(reader: &mut Subscription) {
         let expected = next.entry(publisher).or_default();
         assert_eq!(number, *expected);
         *expected += 1;
+        read.fetch_add(1, Ordering::Relaxed);
     }
     assert!(next.values().all(|count| *count == EVENTS / PUBLISHERS));
 }

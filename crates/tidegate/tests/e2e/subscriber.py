@@ -32,7 +32,7 @@ def with_websockets():
     from websockets.sync.client import connect
 
     address = url.replace("http://", "ws://", 1) + "/ws"
-    with connect(address, subprotocols=["tidegate.v1+json"], proxy=None) as socket:
+    with connect(address, subprotocols=["tidegate.v1+json"], proxy=None, open_timeout=60) as socket:
         socket.send(json.dumps({"type": "resume", "after": after or None, "topics": topics}))
         for message in socket:
             show(json.loads(message))
