@@ -126,7 +126,8 @@ async fn only_something_delivered_begins_the_backoff_anew() {
 
 #[tokio::test]
 async fn a_silent_connection_is_replaced_and_a_comment_is_not_silence() {
-    const IDLE: Duration = Duration::from_secs(1);
+    // Long, since a machine that is busy falls silent by itself.
+    const IDLE: Duration = Duration::from_secs(5);
     let hub = Hub::bind().await;
     let mut options = options("demo");
     options.idle_timeout(IDLE);
@@ -145,7 +146,7 @@ async fn a_silent_connection_is_replaced_and_a_comment_is_not_silence() {
     let client = async {
         check(
             &mut subscriber,
-            &["connected", "lost: nothing received for 1s"],
+            &["connected", "lost: nothing received for 5s"],
         )
         .await;
         assert!(began.elapsed() >= IDLE * 5 / 2, "{:?}", began.elapsed());
@@ -158,7 +159,8 @@ async fn a_silent_connection_is_replaced_and_a_comment_is_not_silence() {
 async fn a_hub_that_does_not_answer_in_time_is_left() {
     let hub = Hub::bind().await;
     let mut options = options("demo");
-    options.connect_timeout(Duration::from_millis(500));
+    // On a machine that is busy the request itself takes its time.
+    options.connect_timeout(Duration::from_secs(3));
     let mut subscriber = Subscriber::new(&hub.url, options).unwrap();
     let script = async {
         let mut silent = hub.accept().await;
@@ -170,6 +172,6 @@ async fn a_hub_that_does_not_answer_in_time_is_left() {
             .await;
         assert!(endless.is_closed_within(PATIENCE).await);
     };
-    let expected = ["lost: no answer within 500ms"; 2];
+    let expected = ["lost: no answer within 3s"; 2];
     play(script, check(&mut subscriber, &expected)).await;
 }

@@ -38,7 +38,8 @@ async fn an_error_in_answer_to_resume_is_final_and_a_later_one_is_not() {
 
 #[tokio::test]
 async fn pings_are_answered_and_a_silent_hub_is_asked_before_it_is_left() {
-    const IDLE: Duration = Duration::from_millis(1500);
+    // Long, since a machine that is busy falls silent by itself.
+    const IDLE: Duration = Duration::from_secs(5);
     let hub = Hub::bind().await;
     let mut options = websocket();
     options.idle_timeout(IDLE);
@@ -58,7 +59,7 @@ async fn pings_are_answered_and_a_silent_hub_is_asked_before_it_is_left() {
     let client = async {
         check(
             &mut subscriber,
-            &["connected", "lost: nothing received for 1.5s"],
+            &["connected", "lost: nothing received for 5s"],
         )
         .await;
         next_line(&mut subscriber).await;
