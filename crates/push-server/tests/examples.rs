@@ -224,7 +224,7 @@ import asyncio, json, sys, websockets
 async def main(url, cookie, after):
     headers = {"Cookie": cookie} if cookie else {}
     async with websockets.connect(url, additional_headers=headers,
-                                  subprotocols=["tidegate.v1+json"]) as socket:
+                                  subprotocols=["tidegate.v1+json"], open_timeout=60) as socket:
         await socket.send(json.dumps({"type": "resume", "topics": ["rooms/lobby"], "after": after}))
         events = []
         try:

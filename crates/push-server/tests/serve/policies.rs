@@ -1,5 +1,7 @@
 //! Every policy on every transport: one of ten clients stops reading, and the others do not notice.
 
+use std::time::Duration;
+
 use backpressure::{Lag, LogConfig, Policy};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
@@ -119,6 +121,8 @@ async fn check(transport: Transport, policy: &str) {
     };
     tail.max_bytes(tail_bytes);
     let mut config = config();
+    // Who takes nothing for two of them is cut off under any policy.
+    config.heartbeat(Duration::from_secs(30)).unwrap();
     config.tail(tail).offer([
         Policy::disconnect().with_max(max),
         Policy::drop_oldest().with_max(max),

@@ -1,6 +1,8 @@
 //! A served hub, and a client that shows every byte.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use push_server::{Hub, HubConfig, Server};
@@ -9,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use ws_proto::apply_mask;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,6 +70,40 @@ impl Served {
         let mut client = Client::connect(self.address).await;
         client.write(request).await;
         client
+    }
+}
+
+/// Time that passes only while this program runs, for what must not take long: a machine that holds it
+/// up for seconds takes one tick of it.
+pub(crate) struct Awake {
+    micros: Arc<AtomicU64>,
+    ticking: JoinHandle<()>,
+}
+
+impl Awake {
+    pub(crate) fn start() -> Self {
+        const TICK: Duration = Duration::from_millis(5);
+        let micros = Arc::new(AtomicU64::new(0));
+        let passed = Arc::clone(&micros);
+        let ticking = tokio::spawn(async move {
+            loop {
+                let began = Instant::now();
+                sleep(TICK).await;
+                let tick = began.elapsed().min(4 * TICK);
+                passed.fetch_add(tick.as_micros() as u64, Ordering::Relaxed);
+            }
+        });
+        Self { micros, ticking }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.micros.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        self.ticking.abort();
     }
 }
 
