@@ -2,6 +2,7 @@
 
 use replay_nats::NatsConfig;
 use replay_store::{After, Append, GapReason, Limit, ReplayStore as _, Selector};
+use tokio::sync::watch;
 
 use crate::log::{append, data, only, page, read_on, topic};
 use crate::server::{Server, open};
@@ -44,13 +45,15 @@ async fn a_cursor_below_what_is_kept_is_told_and_gets_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_trimmed_while_it_is_read_is_told() {
     const EVENTS: usize = 3000;
+    const KEPT: usize = 40;
     let server = Server::start();
     let store = open(NatsConfig {
-        max_events: 40,
+        max_events: KEPT as u64,
         ..server.config()
     })
     .await;
     let start = page(&store, &Selector::all(), After::Latest).await.next();
+    let (told, mut published) = watch::channel(0);
     let publisher = {
         let store = store.clone();
         tokio::spawn(async move {
@@ -59,6 +62,7 @@ async fn what_is_trimmed_while_it_is_read_is_told() {
                 let event = |i| Append::new(topic(&format!("t/{}", i % 30)), format!("{i}"));
                 let batch = (first..first + 30).map(event).collect();
                 store.append(batch).await.expect("it appends");
+                told.send_replace(first + 30);
             }
         })
     };
@@ -89,6 +93,12 @@ async fn what_is_trimmed_while_it_is_read_is_told() {
             next = number + 1;
         }
         after = page.next().into();
+        if gaps == 0 {
+            // It is overtaken once at least, however fast it is.
+            let far = (next + 2 * KEPT).min(EVENTS);
+            let overtaken = published.wait_for(|published| *published >= far).await;
+            overtaken.expect("the publisher goes on");
+        }
     }
     publisher.await.expect("it ran");
     assert!(

@@ -81,7 +81,7 @@ async fn while_redis_is_down_nothing_is_appended_and_hints_come_again_after() {
     let other = connect(config(&server)).await;
     let heard = hints.next();
     append(&other, event("a", "2")).await;
-    let heard = tokio::time::timeout(Duration::from_secs(30), heard).await;
+    let heard = tokio::time::timeout(Duration::from_secs(60), heard).await;
     heard
         .expect("the event is heard of")
         .expect("the store is open");
