@@ -1,6 +1,6 @@
 //! HTTP/1.1 and WebSocket by hand, for what no client library lets a test do.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use serde_json::Value;
@@ -173,10 +173,14 @@ impl Http {
 
     fn fill(&mut self) -> usize {
         let mut chunk = [0; 16 * 1024];
-        let read = match self.stream.read(&mut chunk) {
-            Ok(read) => read,
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
-            Err(error) => panic!("the hub sends nothing: {error}"),
+        let read = loop {
+            match self.stream.read(&mut chunk) {
+                Ok(read) => break read,
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => break 0,
+                // This process was stopped for a while.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("the hub sends nothing: {error}"),
+            }
         };
         self.buffer.extend_from_slice(&chunk[..read]);
         read
