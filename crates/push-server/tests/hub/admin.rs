@@ -1,55 +1,19 @@
 //! The pages for operators: whether the hub is well, what it counts, and what it does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use backpressure::Policy;
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::Full;
 use push_server::{Access, Admin};
-use replay_store::{
-    After, AnyStore, Append, Appended, Capabilities, Limit, Page, ReplayStore, Selector,
-    StoreError, Topic,
-};
+use replay_store::{AnyStore, Append, Topic};
 use serde_json::{Value, json};
 
+use crate::limited::Limited;
 use crate::samples::Samples;
 use crate::support::*;
-
-/// A store that can be told to fail.
-struct Failing(AnyStore, Arc<AtomicBool>);
-
-impl Failing {
-    fn check(&self) -> Result<(), StoreError> {
-        if self.1.load(Ordering::Relaxed) {
-            let detail = "unplugged".into();
-            return Err(StoreError::Unavailable { detail });
-        }
-        Ok(())
-    }
-}
-
-impl ReplayStore for Failing {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
-        self.check()?;
-        self.0.append(batch).await
-    }
-
-    async fn read(
-        &self,
-        selector: &Selector,
-        after: After,
-        limit: Limit,
-    ) -> Result<Page, StoreError> {
-        self.check()?;
-        self.0.read(selector, after, limit).await
-    }
-}
 
 async fn ask(
     admin: &Admin,
@@ -80,9 +44,9 @@ async fn a_node_is_ready_from_its_start_until_it_drains_but_for_outages_of_its_s
     let (_, _, page) = ask(&admin, "/metrics", &[]).await;
     Samples::read(&page).check(&[(r#"tidegate_build_info{version="1.2.3"}"#, 1.0)]);
 
-    let unplugged = Arc::new(AtomicBool::new(false));
-    let failing = AnyStore::new(Failing(store(EPOCH, 100), unplugged.clone()));
-    let hub = hub_with(configured(|_| {}), failing).await;
+    let failing = Limited::new(store(EPOCH, 100));
+    let unplugged = Arc::clone(&failing.unplugged);
+    let hub = hub_with(configured(|_| {}), AnyStore::new(failing)).await;
     admin.set_hub(hub.clone(), "failing");
     assert_eq!(ready().await, (200, "ready\n".to_owned()));
     unplugged.store(true, Ordering::Relaxed);

@@ -6,6 +6,7 @@ mod admin;
 mod compression;
 mod ends;
 mod heartbeat;
+mod limited;
 mod log;
 mod metrics;
 mod publish;

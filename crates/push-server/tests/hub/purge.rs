@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 use push_server::HubConfig;
-use replay_store::{
-    After, AnyStore, Append, Appended, Capabilities, Hint, Limit, Page, Position, ReplayStore,
-    Selector, StoreError, Topic,
-};
+use replay_store::{AnyStore, Append, Position, ReplayStore as _, Selector, Topic};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use crate::limited::Limited;
 use crate::support::*;
 
 /// Reads until the event with this data; nothing that contains `purged` may come before.
@@ -133,7 +129,7 @@ async fn a_purge_needs_topics_and_nothing_else() {
 async fn a_store_that_cannot_list_or_remove_is_said_so_and_serves_on() {
     let hub = hub_with(
         HubConfig::new(),
-        AnyStore::new(AppendOnly(store(EPOCH, 10))),
+        AnyStore::new(Limited::new(store(EPOCH, 10))),
     )
     .await;
     publish(&hub, "a", "data").await;
@@ -171,49 +167,15 @@ async fn a_purge_by_the_library_answers_where_the_log_ended() {
     );
 }
 
-/// A store whose hints come late: one for each permit.
-struct LateHints(AnyStore, Arc<Semaphore>);
-
-impl ReplayStore for LateHints {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
-        self.0.append(batch).await
-    }
-
-    async fn read(
-        &self,
-        selector: &Selector,
-        after: After,
-        limit: Limit,
-    ) -> Result<Page, StoreError> {
-        self.0.read(selector, after, limit).await
-    }
-
-    async fn trim(&self, selector: &Selector, through: u64) -> Result<(), StoreError> {
-        self.0.trim(selector, through).await
-    }
-
-    fn hints(&self) -> Option<BoxStream<'static, Hint>> {
-        let permits = Arc::clone(&self.1);
-        let late = self.0.hints()?.then(move |hint| {
-            let permits = Arc::clone(&permits);
-            async move {
-                permits.acquire().await.unwrap().forget();
-                hint
-            }
-        });
-        Some(late.boxed())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_hint_that_comes_after_a_purge_brings_nothing_purged() {
     let store = store(EPOCH, 10_000);
     let hints = Arc::new(Semaphore::new(2));
-    let late = LateHints(store.clone(), Arc::clone(&hints));
+    let late = Limited {
+        trims: true,
+        hints: Some(Arc::clone(&hints)),
+        ..Limited::new(store.clone())
+    };
     let hub = hub_with(HubConfig::new(), AnyStore::new(late)).await;
     // A page has one of the large events. Another node appends them.
     let large = |name: &str| format!("{name} {}", "x".repeat(200_000));

@@ -73,38 +73,43 @@ async fn under_disconnect_a_reader_beyond_memory_is_ended_and_resumes_by_its_id(
     }
 }
 
+/// Publishes all while a reader stalls under this policy, which is called `name`. The gap that it
+/// is told of ends where what it still gets begins; how many events are in it.
+async fn skipped_under(policy: Policy, name: &str, tail_bytes: usize) -> u64 {
+    let config = configured(|config| {
+        config.offer([policy]).tail(tail(tail_bytes));
+    });
+    let hub = hub_with(config, store(EPOCH, 10_000)).await;
+    let mut stalled = Stream::live(&hub, &format!("/events?topic=demo&policy={name}")).await;
+    publish_all(&hub).await;
+    let Got::Event { event, data, id } = stalled.next_block().await else {
+        panic!("no gap");
+    };
+    assert_eq!(event, "$gap");
+    let gap: serde_json::Value = serde_json::from_str(&data).unwrap();
+    assert_eq!(gap["reason"], "lagged");
+    assert_eq!(gap["after"], cursor(0));
+    let skipped = gap["skipped"].as_u64().unwrap();
+    assert_eq!(
+        id,
+        cursor(skipped),
+        "the events above the jump were not skipped"
+    );
+    for n in skipped..EVENTS as u64 {
+        assert_eq!(stalled.next_event().await.1, cursor(n + 1));
+    }
+    skipped
+}
+
 #[tokio::test(start_paused = true)]
 async fn under_drop_oldest_every_event_is_delivered_or_part_of_one_announced_gap() {
     for tail_bytes in [4 * 1024, 8 << 20] {
-        let config = configured(|config| {
-            config
-                .offer([Policy::drop_oldest().with_max(bound(100))])
-                .tail(tail(tail_bytes));
-        });
-        let hub = hub_with(config, store(EPOCH, 10_000)).await;
-        let uri = "/events?topic=demo&policy=drop-oldest";
-        let mut stalled = Stream::live(&hub, uri).await;
-        publish_all(&hub).await;
-        let Got::Event { event, data, id } = stalled.next_block().await else {
-            panic!("no gap");
-        };
-        assert_eq!(event, "$gap");
-        let gap: serde_json::Value = serde_json::from_str(&data).unwrap();
-        assert_eq!(gap["reason"], "lagged");
-        assert_eq!(gap["after"], cursor(0));
-        let skipped = gap["skipped"].as_u64().unwrap();
-        assert_eq!(
-            id,
-            cursor(skipped),
-            "the events above the jump were not skipped"
-        );
+        let policy = Policy::drop_oldest().with_max(bound(100));
+        let skipped = skipped_under(policy, "drop-oldest", tail_bytes).await;
         assert!(skipped >= EVENTS as u64 - 100, "{skipped}");
         if tail_bytes > EVENTS * 256 {
             let kept = EVENTS as u64 - skipped;
             assert_eq!(kept, 100, "the newest within the bound are kept");
-        }
-        for n in skipped..EVENTS as u64 {
-            assert_eq!(stalled.next_event().await.1, cursor(n + 1));
         }
     }
 }
@@ -194,28 +199,10 @@ async fn under_conflate_a_stalled_reader_gets_the_latest_of_each_key_and_topic_i
 #[tokio::test(start_paused = true)]
 async fn under_conflate_what_is_beyond_the_bound_is_an_announced_gap() {
     for tail_bytes in [4 * 1024, 8 << 20] {
-        let config = configured(|config| {
-            config
-                .offer([Policy::conflate().with_max(bound(10))])
-                .tail(tail(tail_bytes));
-        });
-        let hub = hub_with(config, store(EPOCH, 10_000)).await;
-        let uri = "/events?topic=demo&policy=conflate";
-        let mut stalled = Stream::live(&hub, uri).await;
-        publish_all(&hub).await;
-        let Got::Event { event, data, id } = stalled.next_block().await else {
-            panic!("no gap");
-        };
-        assert_eq!(event, "$gap");
-        let gap: serde_json::Value = serde_json::from_str(&data).unwrap();
-        assert_eq!(gap["reason"], "lagged");
-        let skipped = gap["skipped"].as_u64().unwrap();
-        assert_eq!(id, cursor(skipped));
+        let policy = Policy::conflate().with_max(bound(10));
+        let skipped = skipped_under(policy, "conflate", tail_bytes).await;
         if tail_bytes > EVENTS * 256 {
             assert_eq!(skipped, EVENTS as u64 - 10, "the newest are kept");
-        }
-        for n in skipped..EVENTS as u64 {
-            assert_eq!(stalled.next_event().await.1, cursor(n + 1));
         }
     }
 }

@@ -10,10 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use push_server::{Access, Hub, HubBody, HubConfig, websocket};
-use replay_store::{
-    After, AnyStore, Append, Appended, Capabilities, Clock, Epoch, Limit, MemoryConfig,
-    MemoryStore, Page, ReplayStore, Retention, Selector, StoreError, Topic,
-};
+use replay_store::{AnyStore, Append, Clock, Epoch, MemoryConfig, MemoryStore, Retention, Topic};
 use serde_json::{Value, json};
 use sse_proto::{Decoder, Item};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
@@ -374,27 +371,5 @@ impl Socket {
                 _ => {}
             }
         }
-    }
-}
-
-/// A store that does what it must and no more.
-pub(crate) struct AppendOnly(pub(crate) AnyStore);
-
-impl ReplayStore for AppendOnly {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn append(&self, batch: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
-        self.0.append(batch).await
-    }
-
-    async fn read(
-        &self,
-        selector: &Selector,
-        after: After,
-        limit: Limit,
-    ) -> Result<Page, StoreError> {
-        self.0.read(selector, after, limit).await
     }
 }
