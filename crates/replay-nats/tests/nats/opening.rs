@@ -67,7 +67,8 @@ async fn each_reason_why_it_does_not_open_has_advice_of_its_own() {
         let server = Server::with_settings(&settings);
         let config = NatsConfig {
             servers: format!("nats://u:p@127.0.0.1:{}", server.port()),
-            timeout: Duration::from_secs(2),
+            // Some say nothing at all, which takes so long to find out.
+            timeout: Duration::from_secs(6),
             ..NatsConfig::default()
         };
         let error = refused(config).await.to_string();

@@ -8,6 +8,9 @@ use replay_nats::{NatsConfig, NatsStore};
 use tempfile::TempDir;
 use testkit::NatsServer;
 
+/// The machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub(crate) struct Server(NatsServer);
 
 impl Server {
@@ -62,6 +65,7 @@ impl Server {
             servers: self.0.url(),
             max_age: Duration::ZERO,
             max_bytes: 0,
+            timeout: PATIENCE,
             ..NatsConfig::default()
         }
     }
