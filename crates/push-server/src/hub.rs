@@ -36,6 +36,7 @@ pub struct Hub {
 struct Inner {
     config: HubConfig,
     registry: Arc<Registry>,
+    started: Instant,
     store: Metered,
     /// The same, for subscriptions.
     replay: AnyStore,
@@ -96,6 +97,7 @@ impl Hub {
             inner: Arc::new(Inner {
                 config,
                 registry,
+                started: Instant::now(),
                 replay: store.erased(),
                 store,
                 feed,
@@ -418,11 +420,21 @@ impl Hub {
         &self.inner.fanout
     }
 
-    /// The timer of a connection that opens now; with a `timeout`, it also judges a silent peer.
-    pub(crate) fn heartbeat(&self, timeout: Option<Duration>) -> Heartbeat {
-        let config = HeartbeatConfig::new(self.inner.config.heartbeat, timeout);
+    /// Where the hub's time begins.
+    pub(crate) fn started(&self) -> Instant {
+        self.inner.started
+    }
+
+    /// The hub's time, in which each WebSocket session would else have a beginning of its own.
+    pub(crate) fn now(&self) -> Duration {
+        self.inner.started.elapsed()
+    }
+
+    /// The timer of a WebSocket session that opens now, whose peer is dead when silent for `timeout`.
+    pub(crate) fn heartbeat(&self, timeout: Duration) -> Heartbeat {
+        let config = HeartbeatConfig::new(self.inner.config.heartbeat, Some(timeout));
         // The interval was checked when it was configured, and timeouts are multiples of it.
-        Heartbeat::new(config.expect("a valid heartbeat"), Duration::ZERO)
+        Heartbeat::new(config.expect("a valid heartbeat"), self.now())
     }
 
     /// A reconnection time for one connection, drawn from the configured range.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use http::{Request, Version};
 
@@ -172,6 +173,8 @@ pub(crate) struct Peer(Arc<PeerState>);
 struct PeerState {
     registry: Arc<Registry>,
     address: SocketAddr,
+    /// In milliseconds: what else there is leaves room for no more.
+    patience: u32,
     writing: AtomicU8,
 }
 
@@ -180,13 +183,19 @@ const BLOCKED: u8 = 1;
 const CUT: u8 = 2;
 
 impl Peer {
-    pub(crate) fn new(registry: Arc<Registry>, address: SocketAddr) -> Self {
+    /// `patience` is how long the peer may take nothing of what is to be written, up to 49 days.
+    pub(crate) fn new(registry: Arc<Registry>, address: SocketAddr, patience: Duration) -> Self {
         registry.tcp_opened();
         Self(Arc::new(PeerState {
             registry,
             address,
+            patience: u32::try_from(patience.as_millis()).unwrap_or(u32::MAX),
             writing: AtomicU8::new(FREE),
         }))
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.0.patience.into())
     }
 
     /// Whether the last thing that was to be written is not all written.

@@ -4,7 +4,6 @@ use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,12 +12,10 @@ use tokio::time::{Instant, Sleep};
 use crate::link::Peer;
 
 /// A byte stream whose writes fail with [`io::ErrorKind::TimedOut`] once the peer has taken
-/// nothing for `patience` while something was to be written. Policies act on what is not yet in
+/// nothing for its [patience](Peer::patience) while something was to be written. Policies act on what is not yet in
 /// the kernel; this ends a peer that holds on to what is.
 pub(crate) struct WriteProgress<IO> {
     io: IO,
-    /// In nanoseconds: half of what a [`Duration`] takes, since there are many connections.
-    patience: u64,
     stalled: Option<Pin<Box<Sleep>>>,
     peer: Peer,
     /// Counts the connection for as long as its socket is open, whoever has it.
@@ -30,16 +27,9 @@ pub(crate) struct WriteProgress<IO> {
 const JOINED: usize = 512;
 
 impl<IO> WriteProgress<IO> {
-    pub(crate) const fn new(
-        io: IO,
-        patience: Duration,
-        peer: Peer,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Self {
+    pub(crate) const fn new(io: IO, peer: Peer, permit: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             io,
-            // Two heartbeats are few enough.
-            patience: patience.as_nanos() as u64,
             stalled: None,
             peer,
             _permit: permit,
@@ -67,7 +57,7 @@ impl<IO> WriteProgress<IO> {
             self.stalled = None;
             return written;
         }
-        let patience = Duration::from_nanos(self.patience);
+        let patience = self.peer.patience();
         let stalled = self
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
@@ -135,6 +125,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for WriteProgress<IO> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -165,7 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn short_parts_are_written_as_one_and_long_ones_as_they_are() {
-        let mut io = WriteProgress::new(Writes::default(), Duration::MAX, anyone(), None);
+        let mut io = WriteProgress::new(Writes::default(), anyone(Duration::MAX), None);
         let long = [b'x'; JOINED];
         let (short, too_long) = ([b"head ".as_slice(), b"", b"body"], [b"head", &long[..]]);
         assert_eq!(
@@ -184,15 +176,15 @@ mod tests {
         assert_eq!(io.get_ref().0, [b"head body".as_slice(), b"head"]);
     }
 
-    fn anyone() -> Peer {
+    fn anyone(patience: Duration) -> Peer {
         let address = ([127, 0, 0, 1], 1).into();
-        Peer::new(std::sync::Arc::new(Registry::new()), address)
+        Peer::new(std::sync::Arc::new(Registry::new()), address, patience)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_is_cut_after_the_patience_and_no_sooner() {
         let (mut peer, io) = tokio::io::duplex(4);
-        let mut io = WriteProgress::new(io, Duration::from_secs(30), anyone(), None);
+        let mut io = WriteProgress::new(io, anyone(Duration::from_secs(30)), None);
         let begun = Instant::now();
         let error = io.write_all(b"0123456789").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -205,7 +197,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_a_little_at_a_time_is_kept() {
         let (mut peer, io) = tokio::io::duplex(1);
-        let mut io = WriteProgress::new(io, Duration::from_secs(30), anyone(), None);
+        let mut io = WriteProgress::new(io, anyone(Duration::from_secs(30)), None);
         let reader = tokio::spawn(async move {
             let mut taken = Vec::new();
             while taken.len() < 10 {

@@ -41,17 +41,16 @@ pub struct Subscriber {
     policy: Policy,
     shard: Option<ShardHandle>,
     generation: u64,
-    /// Where it was asked to begin.
+    /// Where it stands: everything that matches at or below this was handed out or announced as a gap.
+    /// Until the store has [judged](Self::judged) it, where it was asked to begin.
     after: After,
     /// How often events had been purged when it began to read from the store.
     purges: u64,
     ending: Ending,
-    /// Everything that matches at or below it was handed out or announced as a gap. `None` until
-    /// the store has judged the cursor.
-    position: Option<Position>,
-    /// The last id handed out; no later one is lower.
-    last_id: Option<Position>,
+    /// The seq of the last id handed out; no later one is lower.
+    last_seq: u64,
     phase: Phase,
+    judged: bool,
     /// Whether the opening block, and whether `$ready`, was handed out.
     opened: bool,
     ready: bool,
@@ -79,7 +78,7 @@ impl fmt::Debug for Subscriber {
             .field("id", &self.id)
             .field("form", &self.form)
             .field("policy", &self.policy)
-            .field("position", &self.position)
+            .field("after", &self.after)
             .finish_non_exhaustive()
     }
 }
@@ -140,9 +139,9 @@ impl Subscriber {
             after,
             purges,
             ending: Ending::default(),
-            position: None,
-            last_id: None,
+            last_seq: 0,
             phase,
+            judged: false,
             opened: false,
             ready: false,
             batching,
@@ -158,8 +157,10 @@ impl Subscriber {
     }
 
     /// Takes these topics for ended before their ends were seen.
-    pub(crate) fn with_ended(mut self, topics: Vec<Topic>) -> Self {
-        self.ending.ended = topics;
+    pub(crate) fn with_ended(mut self, topics: &[Topic]) -> Self {
+        for topic in topics {
+            self.ending.note(topic);
+        }
         self
     }
 
@@ -196,14 +197,17 @@ impl Subscriber {
     /// The position up to which everything was handed out, once the cursor was judged.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
-        self.position
+        match self.after {
+            After::Position(at) if self.judged => Some(at),
+            _ => None,
+        }
     }
 
     /// Continues with other topics from where the subscription stands: what was handed out stays
     /// handed out, what follows is the log's suffix for the new topics. Does nothing before the
     /// cursor was judged and answers `false`.
     pub fn change_topics(&mut self, selector: Selector) -> bool {
-        let Some(position) = self.position else {
+        let Some(position) = self.position() else {
             return false;
         };
         self.selector = selector;
@@ -295,8 +299,7 @@ impl Subscriber {
         let mut out = Vec::new();
         let moved = self.idle_position();
         if let Some(at) = moved {
-            self.advance(at);
-            self.last_id = self.position;
+            self.handed_out(at);
         }
         self.form.beat(moved, &self.policy, &mut out);
         out.into()
@@ -311,7 +314,7 @@ impl Subscriber {
         // readers prove that none is outstanding.
         let watermark = self.hub.fanout().watermark();
         let idle = live.is_idle();
-        let moved = self.last_id.is_none_or(|last| last.seq < watermark.seq);
+        let moved = self.last_seq < watermark.seq;
         (idle && moved).then_some(watermark)
     }
 
@@ -344,9 +347,11 @@ impl Subscriber {
             Step::Start(at) => {
                 if !std::mem::replace(&mut self.opened, true) {
                     self.form.start(at, &self.selector, &mut out);
-                    self.last_id = at;
+                    self.last_seq = at.map_or(0, |at| at.seq);
                 }
-                self.position = self.position.or(at);
+                if let (None, Some(at)) = (self.position(), at) {
+                    self.stand_at(at);
+                }
             }
             Step::Gap(gap) => {
                 self.opened = true;
@@ -360,8 +365,8 @@ impl Subscriber {
                     }
                 }
                 if let Some(last) = events.last() {
-                    self.position = Some(last.position);
-                    self.last_id = self.position;
+                    self.stand_at(last.position);
+                    self.last_seq = last.position.seq;
                 }
                 self.delivered(Source::Store, events.len(), out.len());
             }
@@ -385,9 +390,9 @@ impl Subscriber {
                     conflation,
                 });
                 if !std::mem::replace(&mut self.ready, true) {
-                    let at = self.position.unwrap_or(from);
+                    let at = self.position().unwrap_or(from);
                     self.form.ready(at, &self.policy, &mut out);
-                    self.last_id = Some(at);
+                    self.last_seq = at.seq;
                 }
                 return Ok(out.into());
             }
@@ -403,7 +408,7 @@ impl Subscriber {
             Phase::Joining { announced, .. } => *announced,
             _ => None,
         };
-        self.join(self.position.map_or(self.after, After::Position), announced);
+        self.join(self.after, announced);
     }
 
     fn delivered(&self, source: Source, events: usize, bytes: usize) {
@@ -416,14 +421,25 @@ impl Subscriber {
     fn write_gap(&mut self, gap: &Gap, skipped: Option<u64>, out: &mut Vec<u8>) {
         self.hub.registry().gap(gap);
         self.form.gap(gap, skipped, out);
-        self.position = Some(gap.continue_at);
-        self.last_id = self.position;
+        self.stand_at(gap.continue_at);
+        self.last_seq = gap.continue_at.seq;
     }
 
     fn advance(&mut self, to: Position) {
-        if self.position.is_none_or(|at| at.seq <= to.seq) {
-            self.position = Some(to);
+        if self.position().is_none_or(|at| at.seq <= to.seq) {
+            self.stand_at(to);
         }
+    }
+
+    /// An id was handed out, of everything at or below `to`.
+    fn handed_out(&mut self, to: Position) {
+        self.advance(to);
+        self.last_seq = self.position().map_or(to.seq, |at| at.seq);
+    }
+
+    fn stand_at(&mut self, position: Position) {
+        self.after = After::Position(position);
+        self.judged = true;
     }
 }
 

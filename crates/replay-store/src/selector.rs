@@ -1,5 +1,6 @@
 //! Which topics a subscriber reads.
 
+use std::slice;
 use std::sync::{Arc, LazyLock};
 
 use crate::{Pattern, Topic};
@@ -13,11 +14,16 @@ pub struct Selector(Inner);
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum Inner {
     All,
-    /// Both sorted, nothing twice, not both empty, together at most `MAX_PATTERNS`.
-    Some {
-        topics: Arc<[Topic]>,
-        wildcards: Arc<[Pattern]>,
-    },
+    /// What most subscribers have, without an allocation of its own.
+    One(Topic),
+    Some(Arc<Patterns>),
+}
+
+/// Both sorted, nothing twice, together at most `MAX_PATTERNS`, and not one topic alone.
+#[derive(Debug, Eq, Hash, PartialEq)]
+struct Patterns {
+    topics: Vec<Topic>,
+    wildcards: Vec<Pattern>,
 }
 
 static EVERYTHING: LazyLock<[Pattern; 1]> =
@@ -46,11 +52,14 @@ impl Selector {
         if patterns.iter().any(Pattern::is_everything) {
             return Ok(Self::all());
         }
-        let topics = patterns.iter().filter_map(Pattern::topic).collect();
+        let topics: Vec<_> = patterns.iter().filter_map(Pattern::topic).collect();
         patterns.retain(|pattern| pattern.topic().is_none());
-        Ok(Self(Inner::Some {
-            topics,
-            wildcards: patterns.into(),
+        Ok(Self(match (&topics[..], &patterns[..]) {
+            ([topic], []) => Inner::One(topic.clone()),
+            _ => Inner::Some(Arc::new(Patterns {
+                topics,
+                wildcards: patterns,
+            })),
         }))
     }
 
@@ -71,7 +80,8 @@ impl Selector {
     pub fn topics(&self) -> &[Topic] {
         match &self.0 {
             Inner::All => &[],
-            Inner::Some { topics, .. } => topics,
+            Inner::One(topic) => slice::from_ref(topic),
+            Inner::Some(patterns) => &patterns.topics,
         }
     }
 
@@ -80,7 +90,8 @@ impl Selector {
     pub fn wildcards(&self) -> &[Pattern] {
         match &self.0 {
             Inner::All => &*EVERYTHING,
-            Inner::Some { wildcards, .. } => wildcards,
+            Inner::One(_) => &[],
+            Inner::Some(patterns) => &patterns.wildcards,
         }
     }
 
@@ -114,10 +125,7 @@ impl Selector {
 
 impl From<Topic> for Selector {
     fn from(topic: Topic) -> Self {
-        Self(Inner::Some {
-            topics: [topic].into(),
-            wildcards: [].into(),
-        })
+        Self(Inner::One(topic))
     }
 }
 
@@ -128,10 +136,10 @@ impl From<Pattern> for Selector {
         }
         match pattern.topic() {
             Some(topic) => topic.into(),
-            None => Self(Inner::Some {
-                topics: [].into(),
-                wildcards: [pattern].into(),
-            }),
+            None => Self(Inner::Some(Arc::new(Patterns {
+                topics: Vec::new(),
+                wildcards: vec![pattern],
+            }))),
         }
     }
 }

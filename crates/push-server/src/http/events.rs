@@ -65,7 +65,7 @@ pub(super) async fn subscribe<B>(
         after,
     } = wish;
     let subscriber = hub.subscribe_for(&link, selector, form, policy, after);
-    Ok(EventBody::of(link, subscriber.with_ended(ended)).into_response())
+    Ok(EventBody::of(link, subscriber.with_ended(&ended)).into_response())
 }
 
 /// Is there nothing for this subscription, not even a gap? Asked after it was found that all its

@@ -155,12 +155,7 @@ where
         mut closed,
     } = context;
     let interval = hub.config().heartbeat;
-    let io = TokioIo::new(WriteProgress::new(
-        stream,
-        interval * 2,
-        peer.clone(),
-        Some(permit),
-    ));
+    let io = TokioIo::new(WriteProgress::new(stream, peer.clone(), Some(permit)));
     let mut streams = Streams::default();
     let shard = streams.shard();
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -243,8 +238,7 @@ where
         mut closed,
         ..
     } = context;
-    let patience = hub.config().heartbeat * 2;
-    let io = WriteProgress::new(stream, patience, peer.clone(), Some(permit));
+    let io = WriteProgress::new(stream, peer.clone(), Some(permit));
     let taken = Taken::default();
     let service = {
         let (taken, peer) = (Arc::clone(&taken), peer.clone());

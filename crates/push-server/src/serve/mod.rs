@@ -182,7 +182,8 @@ impl Server {
                 accepted = accepted => match accepted {
                     Ok((stream, address, permit)) => {
                         prepare(&stream);
-                        let peer = Peer::new(Arc::clone(hub.registry()), address);
+                        let patience = hub.config().heartbeat * 2;
+                        let peer = Peer::new(Arc::clone(hub.registry()), address, patience);
                         let context = context(peer, permit);
                         match &self.tls {
                             Some(tls) => {

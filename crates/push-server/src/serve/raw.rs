@@ -168,3 +168,15 @@ fn write_head(head: &Parts) -> Vec<u8> {
     out.extend_from_slice(b"\r\n");
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An allocator's size: one byte more would take 64.
+    #[test]
+    fn an_event_stream_takes_448_bytes_with_its_socket() {
+        let bytes = size_of::<RawStream>();
+        assert!(bytes <= 448, "{bytes}");
+    }
+}

@@ -117,9 +117,9 @@ mod tests {
         let client = TcpStream::connect(address);
         let (client, accepted) = tokio::join!(client, listener.accept());
         let (accepted, address) = accepted.unwrap();
-        let peer = Peer::new(Arc::new(Registry::new()), address);
         let patience = Duration::from_secs(60);
-        let mut socket = Socket::new(WriteProgress::new(accepted, patience, peer, None));
+        let peer = Peer::new(Arc::new(Registry::new()), address, patience);
+        let mut socket = Socket::new(WriteProgress::new(accepted, peer, None));
         let woken = Arc::default();
         let ticket = Ticket::new(7, &woken);
         socket.seat(&ticket);

@@ -24,16 +24,26 @@ thread_local! {
 #[derive(Debug, Default)]
 pub(super) struct Ending {
     /// Topics that have ended, their ends handed out or not to be had.
-    pub(super) ended: Vec<Topic>,
+    ended: Option<Box<Topics>>,
     /// Up to which [last end](crate::fanout::Fanout::last_end) the logs were asked for theirs.
     pub(super) asked: u64,
 }
 
+/// Most subscriptions have none, and wait for long: what they have instead is a word.
+#[derive(Debug, Default)]
+struct Topics(Vec<Topic>);
+
 impl Ending {
     pub(super) fn note(&mut self, topic: &Topic) {
-        if !self.ended.contains(topic) {
-            self.ended.push(topic.clone());
+        let Topics(ended) = &mut **self.ended.get_or_insert_default();
+        if !ended.contains(topic) {
+            ended.push(topic.clone());
         }
+    }
+
+    /// How many topics have ended.
+    fn count(&self) -> usize {
+        self.ended.as_ref().map_or(0, |topics| topics.0.len())
     }
 }
 
@@ -61,7 +71,7 @@ impl Subscriber {
             return Poll::Ready(Ok(Bytes::new()));
         };
         let through = self.hub.fanout().watermark_seq();
-        let caught_up = self.position.is_some_and(|at| at.seq >= through);
+        let caught_up = self.position().is_some_and(|at| at.seq >= through);
         if caught_up && live.conflation.is_none() && ready!(self.poll_ready(cx, through)).is_ok() {
             return Poll::Ready(Ok(Bytes::new()));
         }
@@ -99,11 +109,10 @@ impl Subscriber {
         }
         match read {
             Ok(Some(chunk)) => {
-                self.advance(Position {
+                self.handed_out(Position {
                     epoch: watermark.epoch,
                     seq: chunk.last,
                 });
-                self.last_id = self.position;
                 self.delivered(Source::Tail, chunk.events, chunk.bytes.len());
                 return Poll::Ready(Ok(chunk.bytes));
             }
@@ -149,8 +158,7 @@ impl Subscriber {
         match conflation.next(MAX_CHUNK) {
             Some(Conflated::Events(chunk)) => {
                 let seq = chunk.last;
-                self.advance(Position { epoch, seq });
-                self.last_id = self.position;
+                self.handed_out(Position { epoch, seq });
                 self.delivered(Source::Tail, chunk.events, chunk.bytes.len());
                 if chunk.superseded > 0 {
                     self.hub.registry().superseded(chunk.superseded);
@@ -202,6 +210,6 @@ impl Subscriber {
                 self.ending.note(&topic);
             }
         }
-        self.ending.ended.len() == topics.len()
+        self.ending.count() == topics.len()
     }
 }

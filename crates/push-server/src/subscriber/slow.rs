@@ -42,7 +42,7 @@ impl Subscriber {
         self.report_losses(report);
         let gap = Gap {
             reason: GapReason::Lagged,
-            after: self.position,
+            after: self.position(),
             continue_at,
             floor: 0,
         };

@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use session_proto::envelope::ServerMessage;
 use session_proto::{Beat, Heartbeat};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use ws_proto::handshake::{DeflateParams, DeflateSide};
 use ws_proto::{Assembler, CloseCode, Connection, Eof, Event, Inflater, Message, Server};
 
@@ -78,11 +78,10 @@ impl Setup {
     pub(super) fn over<IO>(self, io: IO, shard: Option<ShardHandle>) -> Session<IO> {
         let Self { mut link, deflate } = self;
         link.begin();
-        let started = Instant::now();
         let hub = link.hub();
         let interval = hub.config().heartbeat;
         let limit = hub.config().max_message_bytes;
-        let heartbeat = hub.heartbeat(Some(interval * 2));
+        let heartbeat = hub.heartbeat(interval * 2);
         let mut config = ws_proto::Config::default();
         config
             .max_frame(limit)
@@ -98,14 +97,13 @@ impl Setup {
             assembler,
             deflate: deflate.map(|agreed| agreed.server),
             heartbeat,
-            started,
             subscriber: None,
             publishes: None,
             out: Vec::new(),
             writing: Bytes::new(),
             unflushed: false,
             stage: Stage::Open,
-            since: started,
+            since: 0,
             shut: false,
             next: 0,
             closing: None,
@@ -130,7 +128,6 @@ pub(crate) struct Session<IO> {
     /// Not told of what is sent: a peer that only listens to a busy topic must be pinged too, or
     /// its silence could not be told from its death.
     heartbeat: Heartbeat,
-    started: Instant,
     subscriber: Option<Subscriber>,
     /// Those that wait for the store, in a box while there are any.
     publishes: Option<Box<Publishes>>,
@@ -141,15 +138,15 @@ pub(crate) struct Session<IO> {
     /// Something was written since the transport was last flushed.
     unflushed: bool,
     stage: Stage,
-    /// When the stage began, unless it is the first.
-    since: Instant,
+    /// When the stage began, unless it is the first, in nanoseconds of the [hub's time](Hub::now).
+    since: u64,
     /// The transport's writing end is closed.
     shut: bool,
     /// Which of its sources is asked first. Last is the one that had something, so that it does not
     /// keep the others from their turn.
     next: u8,
     /// Tells when the hub closes, while nobody else does.
-    closing: Option<BoxFuture<'static, ()>>,
+    closing: Option<Box<BoxFuture<'static, ()>>>,
     timer: Option<Pin<Box<Sleep>>>,
     /// What wakes the subscription.
     shard: Option<ShardHandle>,
@@ -313,8 +310,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             self.closing = None;
         } else {
             let hub = self.link.hub();
-            let closing = self.closing.get_or_insert_with(|| closes(hub));
-            if closing.as_mut().poll(cx).is_ready() {
+            let closing = self.closing.get_or_insert_with(|| Box::new(closes(hub)));
+            if closing.as_mut().as_mut().poll(cx).is_ready() {
                 self.closing = None;
                 return Poll::Ready(Wake::Closing);
             }
@@ -324,9 +321,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             self.connection.poll_timeout(),
         ];
         match deadlines.into_iter().flatten().min() {
-            Some(due) => self
-                .poll_until(cx, self.started + due)
-                .map(|()| Wake::Timeout),
+            Some(due) => self.poll_until(cx, due).map(|()| Wake::Timeout),
             None => Poll::Pending,
         }
     }
@@ -334,11 +329,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
 impl<IO> Session<IO> {
     fn enter(&mut self, stage: Stage) {
-        (self.stage, self.since) = (stage, Instant::now());
+        self.since = u64::try_from(self.now().as_nanos()).unwrap_or(u64::MAX);
+        self.stage = stage;
+    }
+
+    /// When the stage, which is not the first, has lasted for `patience`.
+    fn deadline(&self, patience: Duration) -> Duration {
+        Duration::from_nanos(self.since) + patience
     }
 
     fn now(&self) -> Duration {
-        self.started.elapsed()
+        self.link.hub().now()
     }
 
     fn handle_timeout(&mut self) -> io::Result<()> {
@@ -430,8 +431,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idle_session_takes_768_bytes_with_its_socket_and_its_subscription() {
+    fn an_idle_session_takes_640_bytes_with_its_socket_and_its_subscription() {
         let bytes = size_of::<Session<Socket>>();
-        assert!(bytes <= 768, "{bytes}");
+        assert!(bytes <= 640, "{bytes}");
     }
 }

@@ -29,7 +29,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 self.enter(Stage::Blocked);
             }
             let patience = self.link.hub().config().heartbeat * 2;
-            ready!(self.poll_until(cx, self.since + patience));
+            ready!(self.poll_until(cx, self.deadline(patience)));
             written = Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if let Poll::Ready(Err(error)) = &written
@@ -62,7 +62,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     /// Ends the stream in order. What the peer still sends is read and dropped for a moment: closing a
     /// socket with unread bytes resets it, and the reset could overtake the close frame.
     pub(super) fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.poll_until(cx, self.since + LINGER).is_ready() {
+        if self.poll_until(cx, self.deadline(LINGER)).is_ready() {
             return Poll::Ready(Ok(()));
         }
         if !self.shut {
@@ -77,9 +77,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         turn::end(cx)
     }
 
-    /// Ready at the deadline. It may move with every event: a timer that is early is set again when
+    /// Ready at the deadline, in the hub's time. It may move with every event: a timer that is early is set again when
     /// it fires, which costs less than to set it each time.
-    pub(super) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+    pub(super) fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Duration) -> Poll<()> {
+        let deadline = self.link.hub().started() + deadline;
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
