@@ -2,14 +2,19 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::program::PATIENCE;
 
+/// No test needs one connection for so long. Heartbeats would keep who waits for something else waiting.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// One kept-alive connection.
 pub(crate) struct Http {
     stream: TcpStream,
+    opened: Instant,
     host: String,
     buffer: Vec<u8>,
 }
@@ -44,6 +49,7 @@ impl Http {
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
+            opened: Instant::now(),
             host: address.to_owned(),
             buffer: Vec::new(),
         }
@@ -171,6 +177,7 @@ impl Http {
         std::mem::take(&mut self.buffer)
     }
 
+    #[track_caller]
     fn fill(&mut self) -> usize {
         let mut chunk = [0; 16 * 1024];
         let read = loop {
@@ -183,6 +190,7 @@ impl Http {
             }
         };
         self.buffer.extend_from_slice(&chunk[..read]);
+        assert!(self.opened.elapsed() < LONGEST, "it never came");
         read
     }
 }
