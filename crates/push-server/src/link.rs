@@ -173,7 +173,7 @@ pub(crate) struct Peer(Arc<PeerState>);
 struct PeerState {
     registry: Arc<Registry>,
     address: SocketAddr,
-    /// In milliseconds: what else there is leaves room for no more.
+    /// In milliseconds, rounded up: what else there is leaves room for no more.
     patience: u32,
     writing: AtomicU8,
 }
@@ -189,7 +189,7 @@ impl Peer {
         Self(Arc::new(PeerState {
             registry,
             address,
-            patience: u32::try_from(patience.as_millis()).unwrap_or(u32::MAX),
+            patience: u32::try_from(patience.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX),
             writing: AtomicU8::new(FREE),
         }))
     }

@@ -194,6 +194,14 @@ mod tests {
         assert_eq!(&taken, b"0123");
     }
 
+    #[test]
+    fn no_patience_is_shorter_than_it_was_said_to_be() {
+        for nanos in [1, 999_999, 1_000_001] {
+            let said = Duration::from_nanos(nanos);
+            assert!(anyone(said).patience() >= said, "{said:?}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_a_little_at_a_time_is_kept() {
         let (mut peer, io) = tokio::io::duplex(1);
